@@ -67,7 +67,7 @@ MUTANTS = (
         "router bias added to the gate as well, decode",
         "models/lone.py",
         "gates = logits.gather(0, chosen)",
-        "gates = (logits + moe.router_bias).gather(0, chosen)",
+        "gates = (logits + self.bias).gather(0, chosen)",
         f"{INVARIANTS}::test_a_bias_that_shifts_the_choice_never_scales_what_the_experts_say",
     ),
     mutant(
