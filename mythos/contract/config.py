@@ -165,26 +165,67 @@ class RecurrentConfig(_Transformer):
 ModelConfig = Annotated[DenseConfig | RecurrentConfig, Field(discriminator="family")]
 
 
-class DataConfig(Section):
-    """Where the text comes from and how it is cut into training and held-out documents."""
+class SourceConfig(Section):
+    """One source of text and what is asked of its documents."""
 
-    source: Literal["stdlib", "files"] = setting(
-        "stdlib", "The Python standard library's own source code, or files of yours."
+    source: Literal["stdlib", "files", "hf", "synthetic"] = setting(
+        "stdlib",
+        "The Python standard library's own source code, files of yours, a dataset of the Hugging Face hub, or made-up tasks.",
     )
-    paths: tuple[str, ...] = setting((), "files: text, Markdown, Python or JSON Lines files, or folders of them.")
-    text_key: str = setting("text", "files: key of the text in a JSON Lines object.")
+    paths: tuple[str, ...] = setting(
+        (), "files: text, Markdown, source code, JSON, JSON Lines, CSV or Parquet, also .gz or .zst, or folders of them."
+    )
+    text_key: str = setting("text", "files, hf: key or column of the text in JSON, JSON Lines, CSV, Parquet and datasets.")
     include_tests: bool = setting(False, "stdlib: also its test suites (about 30 MB instead of 12).")
+    dataset: str = setting("", "hf: name on the hub, or the short name of a preset (wikipedia, fineweb-edu, github-code).")
+    subset: str = setting("", "hf: configuration of the dataset; empty is the preset's, or the only one.")
+    dataset_split: str = setting("train", "hf: split of the dataset.")
+    task: str = setting("", "synthetic: name of the task; empty is all of them mixed.")
+    task_seed: int = setting(0, "synthetic: seed of the examples.", "", ge=0, le=2**31 - 1)
+    max_documents: int = setting(
+        0, "hf, synthetic: documents to take; 0 is all of a dataset, and 10,000 made-up ones.", "documents", ge=0, le=10**12
+    )
+    quality: Literal["none", "auto", "prose", "code"] = setting(
+        "none", "Rules that drop poor documents: those for prose, those for code, or by what each document is."
+    )
+    weight: float = setting(
+        1.0, "How often a training document of this source appears; 0.5 is every other one.", "times", gt=0, le=100
+    )
+
+    @model_validator(mode="after")
+    def _source_is_named(self) -> SourceConfig:
+        if self.source == "files" and not self.paths:
+            raise ValueError("source 'files' needs paths: name at least one file or folder")
+        if self.source == "hf" and not self.dataset:
+            raise ValueError("source 'hf' needs dataset: a name on the hub, as in HuggingFaceFW/fineweb-edu")
+        return self
+
+
+class DataConfig(SourceConfig):
+    """Where the text comes from, how it is cleaned, and how it is cut into training and held-out documents."""
+
+    mixture: tuple[SourceConfig, ...] = setting(
+        (), "Several sources, each with settings of its own, instead of the one above; written in YAML."
+    )
+    repair: bool = setting(False, "Mend wrongly decoded characters (ftfy).")
+    languages: tuple[str, ...] = setting((), "Keep prose in these languages only (py3langid), as en, de; empty is all.")
+    dedup: Literal["none", "exact", "minhash"] = setting(
+        "none", "Drop documents that are the same, or nearly (MinHash over 5-word shingles, 14 bands of 8, as FineWeb)."
+    )
+    tokenizer: str = setting(
+        "", "A tokenizer.json, a checkpoint, or a name on the hub, to be used instead of training one; empty trains one."
+    )
     held_out_percent: float = setting(
         5.0, "Share of documents kept out of training, chosen by a hash of their identity.", "%", gt=0, le=50
     )
     shard_tokens: int = setting(16_777_216, "Tokens per shard file.", "tokens", ge=1024, le=1_073_741_824)
+    workers: int = setting(0, "Processes that prepare the text; 0 is one per core.", "processes", ge=0, le=1024)
     cache_dir: str = setting("", "Folder for prepared corpora; empty is $MYTHOS_CACHE or ~/.cache/mythos.")
 
-    @model_validator(mode="after")
-    def _paths_given(self) -> DataConfig:
-        if self.source == "files" and not self.paths:
-            raise ValueError("source 'files' needs paths: name at least one file or folder")
-        return self
+    @property
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """The mixture, or the one source."""
+        return self.mixture or (SourceConfig(**{name: getattr(self, name) for name in SourceConfig.model_fields}),)
 
 
 class TrainConfig(Section):
