@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mythos.cli import importing, inspecting, models, training, watching
+from mythos.cli import evaluating, importing, inspecting, models, training, watching
 
 app = typer.Typer(
     name="mythos",
@@ -25,7 +25,7 @@ for name, function in {
     "watch": watching.watch,
     "generate": inspecting.generate,
     "trace": inspecting.trace,
-    "eval": inspecting.evaluate,
+    "eval": evaluating.evaluate,
     "budget": models.budget,
     "config": models.config,
     "export": models.export,

@@ -1,4 +1,4 @@
-"""`mythos generate`, `trace` and `eval`: what a checkpoint says, how it gets there, and how well."""
+"""`mythos generate` and `trace`: what a checkpoint says, and how it gets there."""
 
 from __future__ import annotations
 
@@ -105,55 +105,3 @@ def trace(
     for token, count in zip(result.tokens, result.loops, strict=True):
         print(f"{int(count):>3}  {'▇' * int(count)}  {safe(token)!r}")
     print(f"{facts['tokens']} tokens, {facts['mean_loops']:.2f} loops each, exit {facts['exit']} → {out}")
-
-
-def evaluate(
-    checkpoint: CheckpointPath,
-    loops: Annotated[
-        str | None,
-        typer.Option(
-            "--loops", metavar="N[,N]…", help="Most loops per token; several, as in 1,2,4,8, are a sweep over depth."
-        ),
-    ] = None,
-    exit: Exit = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--max-tokens", min=0, help="Stop after about so many tokens; 0, or left out for one depth, is all of them."
-        ),
-    ] = None,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: Json = False,
-) -> None:
-    """Loss and bits per byte on the held-out documents of the checkpoint's corpus, beside a bigram model and gzip.
-
-    With several loop counts: loss over depth with a fit, and every exit rule over its thresholds.
-    """
-    import mythos
-    from mythos.evals.checkpoint import evaluate_checkpoint
-    from mythos.evals.depth import parse_loops
-
-    counts = parse_loops(loops) if loops is not None else ()
-    loaded = mythos.load(locate_checkpoint(checkpoint, runs))
-    if len(counts) > 1:
-        from mythos.cli.sweeping import run_sweep
-
-        run_sweep(loaded, counts, exit, max_tokens, as_json)
-        return
-    result = evaluate_checkpoint(
-        loaded, loops=counts[0] if counts else None, exit=exit or "auto", max_tokens=max_tokens or None
-    )
-    if as_json:
-        print_json({"checkpoint": str(loaded.path), **result})
-        return
-    rows = [
-        ("held-out documents", f"{result['documents']:,}"),
-        ("tokens scored", f"{result['tokens']:,}"),
-        ("loss", f"{result['loss']:.4f} nats/token"),
-        ("mean loops", f"{result['mean_loops']:.2f}"),
-        ("bits per byte", f"{result['bits_per_byte']:.4f}"),
-        ("  a bigram model", f"{result['bigram_bits_per_byte']:.4f}"),
-        ("  gzip -9 per file", f"{result['gzip_bits_per_byte']:.4f}"),
-    ]
-    for name, value in rows:
-        print(f"{name:<22}{value}")

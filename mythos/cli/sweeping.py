@@ -13,24 +13,40 @@ from mythos.cli.options import print_json, quantity, say
 
 if TYPE_CHECKING:
     from mythos.checkpoint import Checkpoint
+    from mythos.contract.config import SourceConfig
     from mythos.evals.depth import Depth, Sweep
     from mythos.evals.depth_rules import RulePoint, Rules
 
 
 def run_sweep(
-    checkpoint: Checkpoint, loops: tuple[int, ...], exit: str | None, max_tokens: int | None, as_json: bool
+    checkpoint: Checkpoint,
+    loops: tuple[int, ...],
+    exit: str | None,
+    max_tokens: int | None,
+    as_json: bool,
+    source: SourceConfig | None = None,
+    context: int | None = None,
 ) -> None:
-    """Measure and print. `max_tokens` None is the default of a sweep, 0 all held-out text."""
+    """Measure and print, on the held-out text unless there is a `source`, which may be read in windows of another
+    `context`. `max_tokens` None is the default of a sweep, 0 all of the text."""
     from mythos.evals.checkpoint import SWEEP_TOKENS, sweep_checkpoint
+    from mythos.evals.text import sweep_text
 
     tokens = SWEEP_TOKENS if max_tokens is None else max_tokens or None
-    result = sweep_checkpoint(checkpoint, loops, max_tokens=tokens, exit=exit, progress=Progress())
+    tell_progress = Progress()
+    if source:
+        result = sweep_text(
+            checkpoint, source, loops, context=context, max_tokens=tokens, exit=exit, progress=tell_progress
+        )
+    else:
+        result = sweep_checkpoint(checkpoint, loops, max_tokens=tokens, exit=exit, progress=tell_progress)
     if as_json:
         print_json({"checkpoint": str(checkpoint.path), **asdict(result)})
         return
     say(checkpoint.path)
     documents = f"{result.documents} document{'s' * (result.documents != 1)}"
-    tell(f"{result.tokens:,} held-out tokens of {documents}, in windows of {result.context}.")
+    kind = "" if source else "held-out "
+    tell(f"{result.tokens:,} {kind}tokens of {documents}, in windows of {result.context}.")
     print_depths(result)
     if result.rules:
         print_rules(result.rules)

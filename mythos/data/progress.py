@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Literal, TypeVar
 
-Stage = Literal["read", "tokenizer", "encode", "write", "ready"]
+Stage = Literal["read", "duplicates", "tokenizer", "encode", "write", "ready"]
 TICK = 0.25
 """Seconds between progress events when nothing else happens."""
 
@@ -18,36 +18,50 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one stage is. `seconds` counts from the stage's start; `total` is 0 while it is unknown."""
+    """How far one stage is. `seconds` counts from the stage's start; `total` is 0 while it is unknown.
+
+    `found` of `done` was there already when the stage began: an earlier attempt had done it.
+    """
 
     stage: Stage
     done: int
     total: int
     unit: str
     seconds: float
+    found: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Units per second of this attempt; 0 before there is anything to judge by."""
+        return (self.done - self.found) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds to the end of the stage at that rate; None while total or rate is unknown."""
+        return (self.total - self.done) / self.rate if self.total and self.rate else None
 
 
 class Cancelled(Exception):
-    """The caller asked to stop; what was begun has been removed."""
+    """The caller asked to stop; what is whole stays, and the next attempt goes on from there."""
 
 
 class Tracker:
     """The worker's side: tells how far it is and learns that it should stop."""
 
     def __init__(self) -> None:
-        self._stage: tuple[Stage, int, str, float] = ("read", 0, "bytes", time.monotonic())
+        self._stage: tuple[Stage, int, str, float, int] = ("read", 0, "bytes", time.monotonic(), 0)
         self._done = 0
         self._open = False
         self._stop = threading.Event()
         self.events: SimpleQueue[Progress | None] = SimpleQueue()
 
-    def stage(self, name: Stage, total: int, unit: str = "bytes") -> None:
-        """Close the stage before with its last count and open this one."""
+    def stage(self, name: Stage, total: int, unit: str = "bytes", found: int = 0) -> None:
+        """Close the stage before with its last count and open this one, of which `found` is done already."""
         self.check()
         if self._open:
             self.events.put(self.snapshot())
         self._open = True
-        self._stage, self._done = (name, total, unit, time.monotonic()), 0
+        self._stage, self._done = (name, total, unit, time.monotonic(), found), found
         self.events.put(self.snapshot())
 
     def advance(self, amount: int) -> None:
@@ -69,8 +83,9 @@ class Tracker:
         self.events.put(self.snapshot())
 
     def snapshot(self) -> Progress:
-        name, total, unit, began = self._stage
-        return Progress(name, min(self._done, total), total, unit, time.monotonic() - began)
+        name, total, unit, began, found = self._stage
+        done = min(self._done, total) if total else self._done
+        return Progress(name, done, total, unit, time.monotonic() - began, found)
 
 
 def supervise(

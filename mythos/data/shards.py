@@ -3,7 +3,8 @@
     <corpus>/meta.json             totals, dtype, sizes of all files; written last
              tokenizer.json
              train-00000.bin ...   uint16 or uint32 token ids; a document may run on into the next shard
-             train.index.npy       int64 [documents, 3]: first token (within the split), tokens, bytes of UTF-8 text
+             train.index.npy       int64 [documents, 4]: first token (within the split), tokens, bytes of UTF-8 text,
+                                   number of its source in data.mixture
              train.ids.jsonl       one JSON string per document: its identity
              held_out...           the same
 
@@ -26,7 +27,7 @@ import numpy as np
 from mythos.contract.errors import DataError
 from mythos.data.split import SplitName
 
-FORMAT = 1
+FORMAT = 2
 SPLITS: tuple[SplitName, ...] = ("train", "held_out")
 
 
@@ -39,7 +40,7 @@ class SplitWriter:
 
     def __init__(self, folder: Path, name: SplitName, dtype: np.dtype[Any], shard_tokens: int) -> None:
         self._folder, self._name, self._dtype, self._shard_tokens = folder, name, dtype, shard_tokens
-        self._index = array("q")  # flat rows of (first token, tokens, bytes)
+        self._index = array("q")  # flat rows of (first token, tokens, bytes, source)
         self._ids = (folder / f"{name}.ids.jsonl").open("w", encoding="utf-8")
         self._shard: IO[bytes] | None = None
         self.tokens = self.bytes = self.documents = 0
@@ -54,18 +55,18 @@ class SplitWriter:
             if stream:
                 stream.close()
 
-    def begin(self, identity: str, n_bytes: int, eot: int) -> None:
+    def begin(self, identity: str, n_bytes: int, eot: int, source: int = 0) -> None:
         """Open a document of `n_bytes` bytes of text."""
-        self._index.extend((self.tokens, 0, n_bytes))
+        self._index.extend((self.tokens, 0, n_bytes, source))
         self._ids.write(json.dumps(identity) + "\n")
         self.documents += 1
         self.bytes += n_bytes
         self.extend([eot])
 
-    def extend(self, ids: Sequence[int]) -> None:
+    def extend(self, ids: Sequence[int] | np.ndarray) -> None:
         """Append tokens to the open document."""
         tokens = np.asarray(ids, dtype=self._dtype)
-        self._index[-2] += len(tokens)
+        self._index[-3] += len(tokens)
         while len(tokens):
             room = self._shard_tokens - self.tokens % self._shard_tokens
             if self._shard is None or room == self._shard_tokens:
@@ -78,7 +79,7 @@ class SplitWriter:
     def finish(self) -> dict[str, Any]:
         """Write the index, flush everything to disk and return the split's part of meta.json."""
         with (self._folder / f"{self._name}.index.npy").open("wb") as stream:
-            np.save(stream, np.array(self._index, dtype="<i8").reshape(-1, 3))
+            np.save(stream, np.array(self._index, dtype="<i8").reshape(-1, 4))
             _sync(stream)
         for open_stream in (self._ids, self._shard):
             if open_stream:
@@ -159,7 +160,7 @@ class Split:
 
     @cached_property
     def documents(self) -> np.ndarray:
-        """int64 [documents, 3]: first token, tokens with the leading `<|endoftext|>`, bytes of text."""
+        """int64 [documents, 4]: first token, tokens with the leading `<|endoftext|>`, bytes of text, source."""
         index: np.ndarray = np.load(self._folder / f"{self.name}.index.npy", mmap_mode="r", allow_pickle=False)
         return index
 
@@ -175,7 +176,7 @@ class Split:
 
     def document(self, i: int) -> np.ndarray:
         """Tokens of document i, int64, `<|endoftext|>` first."""
-        start, count, _ = (int(x) for x in self.documents[i])
+        start, count = (int(x) for x in self.documents[i, :2])
         return self.tokens.slice(start, start + count)
 
 

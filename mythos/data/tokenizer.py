@@ -1,8 +1,9 @@
-"""Byte-level BPE: every string round-trips exactly, and nothing is added that was not asked for.
+"""Texts ↔ token ids: our own byte-level BPE, and foreign BPE of the byte-level or the SentencePiece kind.
 
-The pre-tokenizer follows cl100k (digits in groups of up to three, runs of white space kept together), so that
-indentation costs few tokens. `<|endoftext|>`, id 0, opens every document; the same characters inside a text are
-ordinary text. Saved as a `tokenizer.json` that the `tokenizers` library loads.
+Ours round-trips every string exactly and adds nothing that was not asked for. Its pre-tokenizer follows cl100k (digits in
+groups of up to three, runs of white space kept together), so that indentation costs few tokens. `<|endoftext|>`, id 0,
+opens every document. A foreign one keeps its own normalizer, splitting and special tokens; its round trip is its own.
+The names of special tokens inside a text are ordinary text. Saved as a `tokenizer.json` that the `tokenizers` library loads.
 """
 
 from __future__ import annotations
@@ -17,6 +18,14 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
 from mythos.contract.errors import CheckpointError
+from mythos.data.vocabulary import (
+    bytes_of,
+    drops_leading_space,
+    end_of_text,
+    names_of,
+    opening_and_closing,
+    write_closing,
+)
 
 EOT = "<|endoftext|>"
 PATTERN = (
@@ -32,33 +41,36 @@ _REPLACEMENT = "\ufffd".encode()
 
 
 class Tokenizer:
-    """Texts ↔ token ids."""
+    """Texts ↔ token ids.
 
-    def __init__(self, backend: Backend) -> None:
+    `eot` ends a text; `start` opens one: the token that a foreign tokenizer puts there (BOS), else `<|endoftext|>`.
+    """
+
+    def __init__(self, backend: Backend, folder: Path | None = None) -> None:
+        """`folder` holds settings that say which token ends a text, if any does. Raises CheckpointError."""
         self._backend = backend
         backend.encode_special_tokens = True  # "<|endoftext|>" inside a text stays text; not kept in tokenizer.json
+        backend.no_truncation()
+        backend.no_padding()
         self.vocab_size: int = backend.get_vocab_size()
-        eot = backend.token_to_id(EOT)
-        if eot is None:
-            raise CheckpointError(f"The tokenizer has no token {EOT}.", "Use one that was trained here.")
-        self.eot: int = eot
-        names = [backend.id_to_token(i) for i in range(self.vocab_size)]
-        if None in names:
-            raise CheckpointError(f"The tokenizer has no token {names.index(None)}.", "Its vocabulary is damaged.")
-        self._bytes = [b"" if i == eot else _to_bytes(name or "") for i, name in enumerate(names)]
+        self._names, self._bytes = names_of(backend), bytes_of(backend)
+        self.eot: int = end_of_text(backend, folder)
+        self._bytes[self.eot] = b""
+        opening = opening_and_closing(backend)[0]
+        self.start: int = next(i for i in (opening, backend.token_to_id(EOT), self.eot) if i is not None)
+        self.adds_start = opening is not None
+        """Whether other programs that read the file put `start` before a text by themselves."""
         self.byte_lengths = np.array([len(b) for b in self._bytes], dtype=np.int64)
         """[V] bytes of text that each token stands for; `byte_lengths[ids].sum()` is the text's size in bytes."""
+        self._drops_space = drops_leading_space(backend, self._bytes)
+        splitting = backend.pre_tokenizer
+        self._cuts = splitting is not None and splitting.__getstate__() == _pre_tokenizer().__getstate__()
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
         """Learn merges from `texts`. Deterministic. Short texts give fewer than `vocab_size` tokens."""
         backend = Backend(models.BPE())
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(PATTERN), "isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
+        backend.pre_tokenizer = _pre_tokenizer()
         backend.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
@@ -71,16 +83,25 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """Read a `tokenizer.json`. Raises CheckpointError if it is missing, damaged or of another kind."""
+        """Read a `tokenizer.json`, and beside it the settings of a foreign one that name its end of text.
+
+        Raises CheckpointError if it is missing, damaged or of another kind.
+        """
         try:
             backend = Backend.from_file(str(path))
         except Exception as error:  # the library raises plain Exception
             hint = "Copy it again from its source, or delete the prepared corpus so that it is built anew."
             raise CheckpointError(f"Cannot read the tokenizer {path}: {error}.", hint) from error
-        return cls(backend)
+        return cls(backend, Path(path).parent)
+
+    def to_json(self) -> str:
+        """Contents of a `tokenizer.json` that tells its end of text by itself, without settings beside it."""
+        if end_of_text(self._backend) != self.eot:
+            write_closing(self._backend, self.eot)
+        return self._backend.to_str()
 
     def save(self, path: str | Path) -> None:
-        self._backend.save(str(path), pretty=False)
+        Path(path).write_text(self.to_json(), encoding="utf-8")
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text, without any special token. Lone surrogates, which no file can hold, become U+FFFD."""
@@ -88,39 +109,53 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of each text, in parallel."""
-        parts = [(row, piece) for row, text in enumerate(texts) for piece in pieces(text)]
+        parts = [(row, piece) for row, text in enumerate(texts) for piece in self.pieces(text)]
         rows: list[list[int]] = [[] for _ in texts]
         encodings = self._backend.encode_batch_fast([piece for _, piece in parts], add_special_tokens=False)
         for (row, _), encoding in zip(parts, encodings, strict=True):
             rows[row] += encoding.ids
         return rows
 
+    def pieces(self, text: str) -> Iterator[str]:
+        """Parts of a text that can be encoded one by one: where PATTERN allows it, else the text whole."""
+        return pieces(text) if self._cuts else iter([_LONE_SURROGATE.sub("\ufffd", text)])
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text, special tokens left out. Incomplete UTF-8 becomes U+FFFD."""
-        return b"".join(self.token_bytes(i) for i in ids).decode("utf-8", "replace")
+        text = b"".join(self.token_bytes(i) for i in ids)
+        return (text.removeprefix(b" ") if self._drops_space else text).decode("utf-8", "replace")
 
     def token_bytes(self, token: int) -> bytes:
-        """Bytes of one token; none for `<|endoftext|>`, U+FFFD for an id outside the vocabulary."""
+        """Bytes of one token inside a text; none for special tokens, U+FFFD for an id outside the vocabulary."""
         return self._bytes[token] if 0 <= token < self.vocab_size else _REPLACEMENT
 
     def token_text(self, token: int) -> str:
-        """One token for display: `<|endoftext|>` by name, bytes that are not whole characters as U+FFFD."""
-        return EOT if token == self.eot else self.token_bytes(token).decode("utf-8", "replace")
+        """One token for display: a special one by name, bytes that are not whole characters as U+FFFD."""
+        text = self.token_bytes(token)
+        return text.decode("utf-8", "replace") if text else self._names[token]
 
-    def stream(self) -> StreamDecoder:
-        return StreamDecoder(self)
+    def stream(self, opening: bool = False) -> StreamDecoder:
+        """A decoder of the tokens that continue a text, or with `opening` of a text's own first ones."""
+        return StreamDecoder(self, opening and self._drops_space)
 
 
 class StreamDecoder:
-    """Text of tokens that arrive one by one; bytes of an unfinished character are held back."""
+    """Text of tokens that arrive one by one; bytes of an unfinished character are held back.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    With `drop_space` a space that comes first is left out.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, drop_space: bool = False) -> None:
         self._tokenizer = tokenizer
+        self._drop_space = drop_space
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
         """The text that this token completes; often "" inside an emoji."""
-        return self._utf8.decode(self._tokenizer.token_bytes(token))
+        text = self._tokenizer.token_bytes(token)
+        if self._drop_space and text:
+            text, self._drop_space = text.removeprefix(b" "), False
+        return self._utf8.decode(text)
 
     def flush(self) -> str:
         """What was held back, as U+FFFD, at the end of the generation; the decoder is then as new."""
@@ -146,18 +181,11 @@ def pieces(text: str, size: int = PIECE) -> Iterator[str]:
         yield text[start:]
 
 
-def _byte_alphabet() -> dict[str, int]:
-    """The printable stand-in for each byte in byte-level vocabularies (GPT-2) → the byte."""
-    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}
-
-
-_ALPHABET = _byte_alphabet()
-
-
-def _to_bytes(name: str) -> bytes:
-    try:
-        return bytes(_ALPHABET[char] for char in name)
-    except KeyError:
-        return name.encode()
+def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
+    """How texts are split before merging, in our own tokenizers."""
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )

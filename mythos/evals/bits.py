@@ -1,16 +1,18 @@
 """Loss of a model on held-out documents, in nats per token and in bits per byte, which does not depend on the tokenizer.
 
-Each document, with its leading end-of-text token, is cut into windows that do not overlap: window i sees tokens
-[i·C, i·C + C) and is asked for the token after each, C being the context. So every token after the first of a document
-is scored exactly once, and one at the start of a window is predicted from a single token. That is simple, fast and the
-same for every model; sliding windows would give somewhat lower numbers.
+Each document, with its leading end-of-text token, is cut into windows: window i sees tokens [i·S, i·S + C) and is asked
+for the token after each of the last S of them, the first window for all C. Every token after the first of a document is
+scored exactly once. The stride S is the context C by default, so that windows do not overlap: simple, fast, the same for
+every model, but a token at the start of a window is predicted from a single one. With a smaller stride every token past
+the first window is predicted from at least C − S + 1 tokens: lower numbers for C / S times the work.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ LOGITS_PER_BATCH = 1 << 25
 """Most logits of a batch: 128 MiB in float32."""
 MOST_TOKENS_PER_BATCH = 8192
 IGNORED = -100
+Piece = TypeVar("Piece", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,16 @@ class Evaluation:
     bytes: int
     mean_loops: float
     accuracy: float
+
+    @property
+    def perplexity(self) -> float:
+        """Per token, e to the loss: it depends on the tokenizer, bits per byte do not."""
+        return perplexity(self.loss)
+
+
+def perplexity(loss: float) -> float:
+    """e^loss for nats per token; infinite where that is no number a float can hold."""
+    return math.inf if loss > 700 else math.exp(loss)
 
 
 def choose_documents(
@@ -63,7 +76,7 @@ def choose_documents(
         if len(document.tokens) < 2:
             continue
         if len(document.tokens) - 1 > left and byte_lengths is not None:
-            document = _head(document, int(left), byte_lengths)
+            document = head(document, int(left), byte_lengths)
         chosen.append(document)
         left -= len(document.tokens) - 1
     if not chosen:
@@ -71,7 +84,8 @@ def choose_documents(
     return chosen
 
 
-def _head(document: HeldOutDocument, targets: int, byte_lengths: np.ndarray) -> HeldOutDocument:
+def head(document: HeldOutDocument, targets: int, byte_lengths: np.ndarray) -> HeldOutDocument:
+    """The document up to its first `targets` scored tokens. `byte_lengths` [V], see `Tokenizer`."""
     tokens = document.tokens[: targets + 1]
     return HeldOutDocument(document.identity, tokens, int(byte_lengths[tokens[1:]].sum()))
 
@@ -83,12 +97,38 @@ def windows(documents: Iterable[HeldOutDocument], context: int) -> Iterator[np.n
             yield document.tokens[start : start + context + 1]
 
 
-def batches(pieces: Iterable[np.ndarray], vocab_size: int) -> Iterator[list[np.ndarray]]:
-    """Pieces of similar length together, longest first, as many as memory for their logits allows."""
+@dataclass(frozen=True)
+class Window:
+    """`tokens` [n + 1] of a document: n inputs and the token after each. The first `seen` of these were scored before."""
+
+    tokens: np.ndarray
+    seen: int
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def sliding_windows(documents: Iterable[HeldOutDocument], context: int, stride: int) -> Iterator[Window]:
+    """Windows of at most `context` inputs, each `stride` (at most `context`) tokens after the one before."""
+    for document in documents:
+        targets = len(document.tokens) - 1
+        for start in range(0, max(targets - context + stride, min(targets, 1)), stride):
+            yield Window(document.tokens[start : start + context + 1], context - stride if start else 0)
+
+
+def inputs_of(piece: Sized) -> int:
+    """Inputs of a window: all its tokens but the last, which is a target alone."""
+    return len(piece) - 1
+
+
+def batches(
+    pieces: Iterable[Piece], vocab_size: int, inputs: Callable[[Piece], int] = inputs_of
+) -> Iterator[list[Piece]]:
+    """Pieces of similar length together, longest first, as many as memory for the logits of their `inputs` allows."""
     most = min(MOST_TOKENS_PER_BATCH, LOGITS_PER_BATCH // vocab_size)
-    batch: list[np.ndarray] = []
+    batch: list[Piece] = []
     for piece in sorted(pieces, key=len, reverse=True):
-        if batch and (len(batch) + 1) * (len(batch[0]) - 1) > most:
+        if batch and (len(batch) + 1) * inputs(batch[0]) > most:
             yield batch
             batch = []
         batch.append(piece)
@@ -96,14 +136,18 @@ def batches(pieces: Iterable[np.ndarray], vocab_size: int) -> Iterator[list[np.n
         yield batch
 
 
-def pad(batch: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs (padded with 0) and targets (padded with IGNORED), int64 [B, longest − 1]. Nothing sees a pad before it."""
+def pad(batch: Sequence[np.ndarray], seen: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs (padded with 0) and targets (padded with IGNORED), int64 [B, longest − 1]. Nothing sees a pad after it.
+
+    The first `seen` targets of each piece (default: none) are IGNORED too.
+    """
     width = max(len(piece) for piece in batch) - 1
     inputs = torch.zeros((len(batch), width), dtype=torch.int64)
     targets = torch.full((len(batch), width), IGNORED)
     for row, piece in enumerate(batch):
         ids = torch.from_numpy(np.ascontiguousarray(piece, dtype=np.int64))
-        inputs[row, : len(ids) - 1], targets[row, : len(ids) - 1] = ids[:-1], ids[1:]
+        first = seen[row] if seen else 0
+        inputs[row, : len(ids) - 1], targets[row, first : len(ids) - 1] = ids[:-1], ids[first + 1 :]
     return inputs, targets
 
 
@@ -113,13 +157,15 @@ def evaluate(
     source: Split | Iterable[HeldOutDocument],
     *,
     context: int,
+    stride: int | None = None,
     max_tokens: int | None = None,
     n_loops: int | None = None,
     exit: ExitRule | None = None,
     byte_lengths: np.ndarray | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Score held-out documents; see `choose_documents` for `max_tokens`. The model's mode is restored.
+    """Score held-out documents; see `choose_documents` for `max_tokens`, above for `context` and `stride` (default:
+    `context`). The model's mode is restored.
 
     Arithmetic is the caller's: wrap the call in autocast for bfloat16. `progress` gets (tokens scored, tokens in all)
     after every batch. Raises DataError where there is nothing to score.
@@ -130,8 +176,8 @@ def evaluate(
     nats, loops, right, done = 0.0, 0, 0, 0
     model.eval()
     try:
-        for batch in batches(windows(documents, context), model.config.vocab_size):
-            inputs, targets = (x.to(device) for x in pad(batch))
+        for batch in batches(sliding_windows(documents, context, stride or context), model.config.vocab_size):
+            inputs, targets = (x.to(device) for x in pad([w.tokens for w in batch], [w.seen for w in batch]))
             output = model(inputs, n_loops, exit=exit)
             scored = targets != IGNORED
             logits, wanted = output.logits[scored], targets[scored]

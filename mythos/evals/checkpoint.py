@@ -1,6 +1,7 @@
 """A checkpoint on the held-out documents of the corpus that its configuration describes, beside a bigram and gzip.
 
-The documents are read from this machine's sources and encoded with the checkpoint's own tokenizer. A document is held
+The documents are prepared from this machine's sources with the checkpoint's own tokenizer, once, and then found in the
+cache. A document is held
 out by a hash of its identity, so what training did not see is the same everywhere, even where a newer Python brings
 another text under the same name.
 """
@@ -8,17 +9,12 @@ another text under the same name.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mythos.contract.config import DataConfig
 from mythos.data.loader import HeldOutDocument
-from mythos.data.shards import token_dtype
-from mythos.data.sources import Document, read_documents, source_files
-from mythos.data.split import SplitName, plan
+from mythos.data.prepare import find, prepare
+from mythos.data.shards import Corpus
 from mythos.evals.bigram import Bigram
 from mythos.evals.bits import bits_per_byte, choose_documents, evaluate
 from mythos.evals.depth import Sweep, check, sweep
@@ -28,17 +24,8 @@ if TYPE_CHECKING:
     from mythos.checkpoint import Checkpoint
     from mythos.data.tokenizer import Tokenizer
 
-BATCH_CHARACTERS = 1 << 20
 SWEEP_TOKENS, RULE_TOKENS = 16_384, 8_192
 """Held-out tokens of a depth sweep, and those of them that every exit rule sees at each of its thresholds."""
-
-
-@dataclass(frozen=True)
-class EncodedCorpus:
-    """Token arrays of the training documents, and the held-out documents."""
-
-    train: list[np.ndarray]
-    held_out: list[HeldOutDocument]
 
 
 def evaluate_checkpoint(
@@ -58,8 +45,8 @@ def evaluate_checkpoint(
     tell = progress or (lambda stage, done, total: None)
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
     rule = make_exit(exit, config.model)
-    corpus = encode_corpus(config.data, tokenizer, lambda done: tell("encode", done, 0))
-    documents = choose_documents(corpus.held_out, max_tokens, tokenizer.byte_lengths)
+    corpus = own_corpus(checkpoint, lambda done, total: tell("encode", done, total))
+    documents = choose_documents(corpus.split("held_out"), max_tokens, tokenizer.byte_lengths)
     result = evaluate(
         checkpoint.model,
         documents,
@@ -69,7 +56,8 @@ def evaluate_checkpoint(
         progress=lambda done, total: tell("evaluate", done, total),
     )
     tell("bigram", 0, 0)
-    bigram = Bigram(corpus.train, config.model.vocab_size)
+    train = corpus.split("train")
+    bigram = Bigram((train.document(i) for i in range(train.n_documents)), config.model.vocab_size)
     return {
         "bits_per_byte": result.bits_per_byte,
         "loss": result.loss,
@@ -97,10 +85,10 @@ def sweep_checkpoint(
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
     check(config.model, exit)
     progress("reading the held-out text")
-    corpus = encode_corpus(config.data, tokenizer, lambda done: None, only="held_out")
+    corpus = own_corpus(checkpoint, lambda done, total: None)
     return sweep(
         checkpoint.model,
-        choose_documents(corpus.held_out, max_tokens, tokenizer.byte_lengths),
+        choose_documents(corpus.split("held_out"), max_tokens, tokenizer.byte_lengths),
         min(config.model.context, config.train.sequence),
         loops,
         rule_tokens=None if max_tokens is None else RULE_TOKENS,
@@ -109,46 +97,16 @@ def sweep_checkpoint(
     )
 
 
-def encode_corpus(
-    data: DataConfig, tokenizer: Tokenizer, progress: Callable[[int], None], only: SplitName | None = None
-) -> EncodedCorpus:
-    """Every document of the sources, or of one split, as ids, the end-of-text token first. `progress` gets the characters
-    encoded."""
-    files = source_files(data)
-    split_plan = plan(read_documents(files, data), data.held_out_percent)
-    assigned = (
-        part
-        for document in read_documents(files, data)
-        for part in split_plan.assign(document)
-        if only in (None, part[0])
-    )
-    corpus = EncodedCorpus([], [])
-    dtype, done = token_dtype(tokenizer.vocab_size), 0
-    for batch in _batches(assigned):
-        rows = tokenizer.encode_batch([document.text for _, document in batch])
-        for (split, document), row in zip(batch, rows, strict=True):
-            if split == "train":
-                corpus.train.append(np.array([tokenizer.eot, *row], dtype=dtype))
-            else:
-                tokens = np.array([tokenizer.eot, *row], dtype=np.int64)
-                corpus.held_out.append(HeldOutDocument(document.id, tokens, len(document.text.encode())))
-            done += len(document.text)
-        progress(done)
-    return corpus
-
-
-def _batches(assigned: Iterator[tuple[SplitName, Document]]) -> Iterator[list[tuple[SplitName, Document]]]:
-    """About BATCH_CHARACTERS at a time."""
-    batch: list[tuple[SplitName, Document]] = []
-    size = 0
-    for part in assigned:
-        batch.append(part)
-        size += len(part[1].text)
-        if size >= BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def own_corpus(checkpoint: Checkpoint, progress: Callable[[int, int], None]) -> Corpus:
+    """The corpus of the checkpoint's configuration in the checkpoint's own tokens: the one that it was trained on if that
+    is still in the cache, else one prepared now. `progress` gets (done, total) of each stage."""
+    data, tokenizer = checkpoint.config.data, checkpoint.path / "tokenizer.json"
+    if not data.tokenizer:
+        trained_on = find(data, checkpoint.config.model.vocab_size)
+        if trained_on and trained_on.tokenizer_path.read_bytes() == tokenizer.read_bytes():
+            return trained_on
+    reused = data.model_copy(update={"tokenizer": str(tokenizer)})
+    return prepare(reused, checkpoint.config.model.vocab_size, lambda stage: progress(stage.done, stage.total))
 
 
 def gzip_bits_per_byte(documents: list[HeldOutDocument], tokenizer: Tokenizer) -> float:

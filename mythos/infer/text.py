@@ -32,13 +32,13 @@ class GeneratedToken:
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Ids as the model was trained to see them: documents open with the end-of-text token, and none closes a prompt."""
-    return [tokenizer.eot, *tokenizer.encode(text)]
+    """Ids as the model was trained to see them: one special token opens every document, and none closes a prompt."""
+    return [tokenizer.start, *tokenizer.encode(text)]
 
 
 def display_texts(tokenizer: Tokenizer, ids: Sequence[int], eot: str = "") -> list[str]:
     """What each token adds to the text: put together they are the text, with `eot` where the end-of-text token stands."""
-    decoder = tokenizer.stream()
+    decoder = tokenizer.stream(opening=True)
     return [eot if token == tokenizer.eot else decoder.push(token) for token in ids]
 
 

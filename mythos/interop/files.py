@@ -33,6 +33,14 @@ class Inert:
 def read_weights(path: Path, ignore: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """Tensors by name from .safetensors, .pt or .pth, wrappers' prefixes taken off.
 
+    Raises CheckpointError.
+    """
+    return find_weights(read_object(path, ignore), path)
+
+
+def read_object(path: Path, ignore: tuple[str, ...] = ()) -> Any:
+    """What a file of weights holds: tensors by name, or whatever a training script saved.
+
     Pickles are opened with `weights_only=True`; the classes named in `ignore` become empty objects, any other refuses.
     Raises CheckpointError.
     """
@@ -41,15 +49,18 @@ def read_weights(path: Path, ignore: tuple[str, ...] = ()) -> dict[str, Tensor]:
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         try:
-            found: Any = load_file(path)
+            return load_file(path)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is no safetensors file: {error}.", "Copy it again.") from None
-    elif suffix in TORCH:
-        found = _load_pickle(path, ignore)
-    else:
-        raise CheckpointError(
-            f"{path} ends in {path.suffix!r}; weights are read from .safetensors, .pt and .pth.", "Name such a file."
-        )
+    if suffix in TORCH:
+        return _load_pickle(path, ignore)
+    raise CheckpointError(
+        f"{path} ends in {path.suffix!r}; weights are read from .safetensors, .pt and .pth.", "Name such a file."
+    )
+
+
+def find_weights(found: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict in what `path` held, wrappers' prefixes taken off. Raises CheckpointError."""
     for _ in HOLDERS:
         if isinstance(found, dict):
             found = next((found[key] for key in HOLDERS if key in found), found)
@@ -97,7 +108,8 @@ def make_tokenizer(given: Path | None, vocab_size: int) -> tuple[bytes, str]:
             f"and id 0, {EOT}, opens it."
         )
         return _id_tokenizer(vocab_size).to_str().encode(), said
-    tokens = Tokenizer.load(given).vocab_size
+    tokenizer = Tokenizer.load(given)
+    tokens = tokenizer.vocab_size
     if tokens > vocab_size:
         raise CheckpointError(
             f"The tokenizer {given} has {tokens:,} tokens, but the model's vocabulary is {vocab_size:,}.",
@@ -105,7 +117,9 @@ def make_tokenizer(given: Path | None, vocab_size: int) -> tuple[bytes, str]:
         )
     spare = vocab_size - tokens
     said = f"The tokenizer has no token for the last {spare:,} ids: they are never generated." if spare else ""
-    return given.read_bytes(), said
+    contents = given.read_bytes()
+    same = Tokenizer(Backend.from_buffer(contents)).eot == tokenizer.eot
+    return contents if same else tokenizer.to_json().encode(), said
 
 
 def _id_tokenizer(vocab_size: int) -> Backend:

@@ -2,17 +2,20 @@
 
 - `gathered`: a few tokens without gradient (decode). Their experts' weights side by side, one batched matmul.
 - `padded`: tokens sorted by expert into E equal bins, one batched matmul. For even loads, and for what `grouped` cannot do.
-- `grouped`: tokens sorted by expert, torch's grouped matmul. No padding, so any skew costs the same.
+- `grouped`: tokens sorted by expert, torch's grouped matmul. Little padding, so any skew costs the same.
 
 Every (token, choice) pair has one row, so moving rows to experts and back is a permutation: one gather each way, and
 its gradient is a gather too, never a scatter-add.
 
-N tokens, D width, E experts, k experts per token, F hidden width of one expert, C rows of a bin.
+A CPU generates a kernel for every new shape of a bfloat16 matmul, which takes longer than the matmul: there, bins and groups
+are whole multiples of `GRAIN` rows, so that shapes come again from step to step.
+
+N tokens, D width, E experts, k experts per token, F hidden width of one expert, R rows, those of nobody included.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,8 +25,21 @@ from mythos.models.ffn import activate
 
 GATHER_UP_TO = 4
 """Most tokens for which gathering each token's expert weights beats sorting tokens by expert."""
-MOST_PADDING = 1.2
-"""Rows of the bins against rows that are needed, beyond which the grouped matmul takes over."""
+GRAIN = 64
+"""Rows that come and go together in bfloat16 on a CPU."""
+MOST_PADDING = {torch.bfloat16: 2.0}
+"""Rows of the bins against rows that are needed, beyond which the grouped matmul takes over; 1.2 where nothing is said."""
+
+
+class Layout(NamedTuple):
+    """Where rows lie: `slot` [N·k] is the row of every (token, choice) pair, `pair` [R] the pair of every row.
+
+    A row of nobody has the pair N·k. `ends` [E] is the row after each expert's last.
+    """
+
+    slot: Tensor
+    pair: Tensor
+    ends: Tensor
 
 
 @torch.compiler.disable  # shapes depend on the load: a graph would be built anew for every batch
@@ -41,13 +57,15 @@ def mix(
     if backend == "gathered" or (backend == "auto" and _is_small(x, up)):
         return _gathered(x, gates, chosen, up, out, activation)
     counts = torch.bincount(chosen.reshape(-1), minlength=up.shape[0])
-    bin_size = int(counts.max()) if backend == "padded" or x.device.type == "cpu" else 0
+    grain = GRAIN if x.device.type == "cpu" and x.dtype == torch.bfloat16 else 1
+    bin_size = -(-int(counts.max()) // grain) * grain if backend == "padded" or x.device.type == "cpu" else 0
     if backend == "auto":
-        skewed = not bin_size or bin_size * len(counts) > MOST_PADDING * chosen.numel()
+        skewed = not bin_size or bin_size * len(counts) > MOST_PADDING.get(x.dtype, 1.2) * chosen.numel()
         backend = "grouped" if skewed and _can_group(x, out) else "padded"
     if backend == "grouped":
-        return _grouped(x, gates, chosen, counts, up, out, activation)
-    return _padded(x, gates, chosen, counts, bin_size or int(counts.max()), up, out, activation)
+        return _grouped(x, gates, _lay_out(chosen, counts, counts if grain == 1 else (counts + grain - 1) // grain * grain), up, out, activation)
+    bins = torch.full_like(counts, bin_size or int(counts.max()))
+    return _padded(x, gates, _lay_out(chosen, counts, bins), up, out, activation)
 
 
 def _is_small(x: Tensor, up: Tensor) -> bool:
@@ -60,80 +78,63 @@ def _can_group(x: Tensor, out: Tensor) -> bool:
     return x.dtype in (torch.float32, torch.bfloat16) and whole
 
 
-def _put(x: Tensor, place: Tensor, size: int) -> Tensor:
-    """Row r of x to row place[r] of a block of `size` rows, zero where nothing goes."""
-    block = x.new_empty(size, x.shape[1]) if size == len(x) else x.new_zeros(size, x.shape[1])
-    return block.index_copy_(0, place, x)
+def _lay_out(chosen: Tensor, counts: Tensor, rows: Tensor) -> Layout:
+    """Pairs sorted by expert, of which expert e has counts[e] and owns rows[e] ≥ counts[e] rows."""
+    flat = chosen.reshape(-1)
+    order = flat.argsort(stable=True)
+    ends = rows.cumsum(0)
+    shift = (ends - rows) - (counts.cumsum(0) - counts)  # how far the rows of nobody before an expert push it
+    row = torch.arange(flat.numel(), device=flat.device) + shift[flat[order]]
+    slot = torch.empty_like(order).index_copy_(0, order, row)
+    if rows is counts:
+        return Layout(slot, order, ends)
+    total = int(ends[-1])
+    return Layout(slot, order.new_full((total,), flat.numel()).index_copy_(0, row, order), ends)
 
 
-class _Place(torch.autograd.Function):
-    """Rows to places of their own: x [R, D], place [R] without repeats → [size, D]."""
+class _ToExperts(torch.autograd.Function):
+    """x [N, D] → [R, D]: each pair's token at its row. Rows of nobody hold some token; nobody looks at them."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, place: Tensor, size: int) -> Tensor:
-        ctx.save_for_backward(place)
-        return _put(x, place, size)
+    def forward(ctx: Any, x: Tensor, k: int, layout: Layout) -> Tensor:
+        ctx.slot, ctx.k = layout.slot, k
+        return x.index_select(0, (layout.pair // k).clamp_(max=len(x) - 1))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (place,) = ctx.saved_tensors
-        return gradient.index_select(0, place), None, None
+        return gradient.index_select(0, ctx.slot).view(-1, ctx.k, gradient.shape[1]).sum(1), None, None
 
 
-class _Fetch(torch.autograd.Function):
-    """The inverse of `_Place`: x [size, D], place [R] → [R, D]."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, place: Tensor) -> Tensor:
-        ctx.save_for_backward(place)
-        ctx.size = x.shape[0]
-        return x.index_select(0, place)
+class _FromExperts(torch.autograd.Function):
+    """done [R, D], gates [N, k] → Σ gate · row of each token, [N, D]. Rows of nobody get a gradient of zero."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (place,) = ctx.saved_tensors
-        return _put(gradient, place, ctx.size), None
+    def forward(ctx: Any, done: Tensor, gates: Tensor, layout: Layout) -> Tensor:
+        rows = done.index_select(0, layout.slot).view(*gates.shape, -1)
+        ctx.layout = layout
+        ctx.save_for_backward(rows, gates)
+        return torch.bmm(gates.unsqueeze(1), rows).squeeze(1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        rows, gates = ctx.saved_tensors
+        share = torch.cat((gates.reshape(-1), gates.new_zeros(1))).index_select(0, ctx.layout.pair)
+        token = (ctx.layout.pair // gates.shape[1]).clamp_(max=len(gates) - 1)
+        for_done = gradient.index_select(0, token).mul_(share.unsqueeze(1))
+        return for_done, torch.bmm(rows, gradient.unsqueeze(2)).squeeze(2), None
 
 
-def _places(chosen: Tensor, counts: Tensor, starts: Tensor) -> Tensor:
-    """Row of every (token, choice) pair, [N·k], where expert e owns the rows from starts[e] on."""
-    flat = chosen.reshape(-1)
-    order = flat.argsort(stable=True)
-    first = counts.cumsum(0) - counts
-    rank = torch.arange(flat.numel(), device=flat.device) - first[flat[order]]
-    return torch.empty_like(order).index_copy_(0, order, starts[flat[order]] + rank)
-
-
-def _to_experts(x: Tensor, k: int, place: Tensor, size: int) -> Tensor:
-    rows = x.unsqueeze(1).expand(-1, k, -1).reshape(-1, x.shape[1])
-    return _Place.apply(rows, place, size)
-
-
-def _from_experts(done: Tensor, gates: Tensor, place: Tensor) -> Tensor:
-    rows = _Fetch.apply(done, place).view(*gates.shape, -1)
-    return torch.bmm(gates.unsqueeze(1), rows).squeeze(1)
-
-
-def _padded(
-    x: Tensor, gates: Tensor, chosen: Tensor, counts: Tensor, bin_size: int, up: Tensor, out: Tensor, activation: str
-) -> Tensor:
-    experts = up.shape[0]
-    place = _places(chosen, counts, torch.arange(experts, device=x.device) * bin_size)
-    rows = _to_experts(x, chosen.shape[1], place, experts * bin_size).view(experts, bin_size, -1)
+def _padded(x: Tensor, gates: Tensor, layout: Layout, up: Tensor, out: Tensor, activation: str) -> Tensor:
+    rows = _ToExperts.apply(x, gates.shape[1], layout).view(up.shape[0], -1, x.shape[1])
     hidden = activate(torch.bmm(rows, up.transpose(1, 2)), activation)
-    done = torch.bmm(hidden, out.transpose(1, 2)).flatten(0, 1)
-    return _from_experts(done, gates, place)
+    return _FromExperts.apply(torch.bmm(hidden, out.transpose(1, 2)).flatten(0, 1), gates, layout)
 
 
-def _grouped(
-    x: Tensor, gates: Tensor, chosen: Tensor, counts: Tensor, up: Tensor, out: Tensor, activation: str
-) -> Tensor:
-    ends = counts.cumsum(0)
-    place = _places(chosen, counts, ends - counts)
-    rows = _to_experts(x, chosen.shape[1], place, place.numel())
-    groups = ends.to(torch.int32)
-    hidden = activate(F.grouped_mm(rows, up.transpose(1, 2), offs=groups), activation)
-    return _from_experts(F.grouped_mm(hidden, out.transpose(1, 2), offs=groups), gates, place)
+def _grouped(x: Tensor, gates: Tensor, layout: Layout, up: Tensor, out: Tensor, activation: str) -> Tensor:
+    rows = _ToExperts.apply(x, gates.shape[1], layout)
+    ends = layout.ends.to(torch.int32)
+    hidden = activate(F.grouped_mm(rows, up.transpose(1, 2), offs=ends), activation)
+    return _FromExperts.apply(F.grouped_mm(hidden, out.transpose(1, 2), offs=ends), gates, layout)
 
 
 def _gathered(x: Tensor, gates: Tensor, chosen: Tensor, up: Tensor, out: Tensor, activation: str) -> Tensor:

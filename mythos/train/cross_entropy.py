@@ -48,4 +48,4 @@ class _InRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outer.to(gradient.dtype), None
+        return gradient if float(outer) == 1 else gradient * outer.to(gradient.dtype), None
