@@ -31,8 +31,7 @@ from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 from mythos.contract.budget import flops_training, parameters  # noqa: E402
 from mythos.contract.config import Config, ObjectiveConfig, RecurrentConfig, TrainConfig  # noqa: E402
-from mythos.models.block import compile_blocks  # noqa: E402
-from mythos.models.build import build_model  # noqa: E402
+from mythos.models.build import build_model, compile_for_training  # noqa: E402
 from mythos.models.cache import Cache  # noqa: E402
 from mythos.models.halting import Replay  # noqa: E402
 from mythos.models.moe import MoE  # noqa: E402
@@ -216,7 +215,7 @@ def measure_step(repeats: int, threads: int, compiled: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"parameters": parameters(STEP.model).total}
     if compiled:
         cases["compiled"] = Training(device, fresh(STEP.model))
-        compile_blocks(cases["compiled"].model)
+        compile_for_training(cases["compiled"].model)
         start = time.perf_counter()
         cases["compiled"]()
         found["compile_s"] = time.perf_counter() - start

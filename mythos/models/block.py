@@ -37,26 +37,16 @@ class Block(nn.Module):
         """x [B, T, D] → ([B, T, D], router statistics if the network routes)."""
         if lone.fits(self, x):
             return lone.LoneBlock(self)(x, positions, memory)
-        compute = self.fused if self.fused is not None and torch.is_grad_enabled() else self._compute
+        compute = self.fused if self.fused is not None and torch.is_grad_enabled() else self.compute
         return compute(x, positions, memory, active)
 
-    def _compute(
+    def compute(
         self, x: Tensor, positions: Positions, memory: Memory, active: Tensor | None
     ) -> tuple[Tensor, RouterStats | None]:
+        """The same, without looking for a faster way."""
         x = x + self.attention_after(self.attention(self.attention_norm(x), positions, memory))
         y, stats = self.ffn(self.ffn_norm(x), active)
         return x + self.ffn_after(y), stats
-
-
-def compile_blocks(model: nn.Module) -> None:
-    """Have torch.compile fuse what surrounds the matmuls of each block, where gradient is wanted.
-
-    It happens at the first step and takes half a minute or more; evaluation and generation, whose shapes vary, go on as
-    they are.
-    """
-    for block in model.modules():
-        if isinstance(block, Block):
-            block.fused = torch.compile(block._compute, dynamic=False)
 
 
 def initialise(module: nn.Module, std: float, depth: float) -> None:

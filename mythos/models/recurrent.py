@@ -18,7 +18,7 @@ Two ways through the loop compute the same function: `unroll` evaluates every to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -65,6 +65,7 @@ class RecurrentModel(nn.Module):
         self.coda = nn.ModuleList(Block(c) for _ in range(c.coda_layers))
         self.norm = RMSNorm(c.width, c.norm_eps)
         self.head = None if c.tie_embeddings else nn.Linear(c.width, c.vocab_size, bias=False)
+        self.fused_loop: Callable[..., Any] | None = None
         self._noise: Tensor | None = None
         self.reset_parameters()
 
@@ -186,9 +187,9 @@ class RecurrentModel(nn.Module):
         frozen, logits = None, []
         experts = self.block.ffn.cast_once() if isinstance(self.block.ffn, MoE) else nullcontext()
         fixed = self._fixed()
-        one_loop = self.one_loop
+        one_loop = self.fused_loop or self.one_loop
         if checkpoint:
-            one_loop = partial(recompute, self.one_loop, use_reentrant=False, preserve_rng_state=False)
+            one_loop = partial(recompute, one_loop, use_reentrant=False, preserve_rng_state=False)
         with experts:
             for loop in range(n_loops):
                 with torch.no_grad() if gradient_loops and loop < n_loops - gradient_loops else nullcontext():

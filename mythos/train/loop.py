@@ -15,8 +15,7 @@ from mythos.contract.budget import flops_training
 from mythos.contract.config import Config, RecurrentConfig
 from mythos.data.loader import Loader
 from mythos.data.shards import Split
-from mythos.models.block import compile_blocks
-from mythos.models.build import build_model
+from mythos.models.build import build_model, compile_for_training
 from mythos.models.recurrent import moe_layers
 from mythos.models.telemetry import Telemetry
 from mythos.train.device import Device
@@ -50,7 +49,7 @@ class Trainer:
         torch.manual_seed(config.train.seed)
         self.model = build_model(config.model).to(device.name)
         if config.train.compile:
-            compile_blocks(self.model)
+            compile_for_training(self.model)
         self.rebind()
         self.loader = Loader(train, config.train.sequence, config.train.batch_size, config.train.seed)
         self.sampler = LoopSampler(config) if isinstance(config.model, RecurrentConfig) else None
