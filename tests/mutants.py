@@ -267,8 +267,8 @@ MUTANTS = (
     mutant(
         "the loop's code left in the state",
         "models/recurrent.py",
-        "entering = h + self._loop_code(loop, h) if self.config.loop_index_embedding else h",
-        "entering = h = h + self._loop_code(loop, h) if self.config.loop_index_embedding else h",
+        "entering = h + self.loop_code(loop, h) if self.config.loop_index_embedding else h",
+        "entering = h = h + self.loop_code(loop, h) if self.config.loop_index_embedding else h",
         SWITCHES,
     ),
     # Training

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mythos.models import lone
 from mythos.models.attention import Memory, ModelConfig, build_attention
+from mythos.models.cache import ChunkView
 from mythos.models.ffn import MLP
 from mythos.models.moe import MoE, RouterStats
 from mythos.models.norm import RMSNorm
@@ -30,12 +31,13 @@ class Block(nn.Module):
         self.ffn_after: nn.Module = RMSNorm(config.width, config.norm_eps) if sandwich else nn.Identity()
         self.fused: Callable[..., Any] | None = None
         self.parts = tuple(self.modules())
+        self.weight_bytes = sum(parameter.nbytes for parameter in self.parameters())
 
     def forward(
         self, x: Tensor, positions: Positions, memory: Memory, active: Tensor | None = None
     ) -> tuple[Tensor, RouterStats | None]:
         """x [B, T, D] → ([B, T, D], router statistics if the network routes)."""
-        if lone.fits(self, x):
+        if isinstance(memory, ChunkView) and memory.is_whole and lone.fits(self, x):
             return lone.LoneBlock(self)(x, positions, memory)
         compute = self.fused if self.fused is not None and torch.is_grad_enabled() else self.compute
         return compute(x, positions, memory, active)

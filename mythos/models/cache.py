@@ -124,6 +124,11 @@ class ChunkView:
         self.end = start + length
         self.selection = selection or Selection()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every position of the chunk is written."""
+        return self.selection.index is None
+
     def write(self, entries: Entries) -> tuple[Entries, Tensor | None, bool]:
         self.layer.reserve(entries, self.end)
         index, valid = self.selection.index, self.selection.valid
@@ -138,6 +143,15 @@ class ChunkView:
                 buffer[rows, self.start + index[rows, columns]] = entry[rows, columns]
         seen = tuple(buffer.narrow(1, 0, self.end) for buffer in self.layer.buffers)
         return seen, *self._mask(seen[0].device)
+
+    def append(self, rows: Entries) -> Entries:
+        """`write` for a chunk of one token in a batch of one: rows [K, d] → everything in view, [S, K, d]."""
+        if not self.layer.buffers or self.end > self.layer.buffers[0].shape[1]:
+            self.layer.reserve(tuple(row[None, None] for row in rows), self.end)
+        seen = tuple(buffer[0].narrow(0, 0, self.end) for buffer in self.layer.buffers)
+        for whole, row in zip(seen, rows, strict=True):
+            whole[self.start].copy_(row)
+        return seen
 
     def _mask(self, device: torch.device) -> tuple[Tensor | None, bool]:
         """(mask [B or 1, 1, n, S], whether plain causal attention does)."""

@@ -63,7 +63,14 @@ def mix(
         skewed = not bin_size or bin_size * len(counts) > MOST_PADDING.get(x.dtype, 1.2) * chosen.numel()
         backend = "grouped" if skewed and _can_group(x, out) else "padded"
     if backend == "grouped":
-        return _grouped(x, gates, _lay_out(chosen, counts, counts if grain == 1 else (counts + grain - 1) // grain * grain), up, out, activation)
+        return _grouped(
+            x,
+            gates,
+            _lay_out(chosen, counts, counts if grain == 1 else (counts + grain - 1) // grain * grain),
+            up,
+            out,
+            activation,
+        )
     bins = torch.full_like(counts, bin_size or int(counts.max()))
     return _padded(x, gates, _lay_out(chosen, counts, bins), up, out, activation)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,13 +40,6 @@ from mythos.models.moe import MoE
 from mythos.models.norm import RMSNorm
 from mythos.models.rope import Positions
 from mythos.models.telemetry import Output, Telemetry
-
-
-class Fixed(NamedTuple):
-    """What is the same at every loop of a pass: the block, or what stands in for it, and the injection's A [D]."""
-
-    block: Block | lone.LoneBlock
-    a: Tensor | None
 
 
 class RecurrentModel(nn.Module):
@@ -108,16 +101,15 @@ class RecurrentModel(nn.Module):
         positions: Positions,
         memory: Any,
         active: Tensor | None = None,
-        fixed: Fixed | None = None,
+        a: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """Loop number `loop` (0-based) for states h and injections e, [B, n, D] each → (next h, router statistics).
 
-        `active` [B, n] bool are the tokens that count for the router, `fixed` is what does not change between loops.
+        `active` [B, n] bool are the tokens that count for the router, `a` [D] is the injection's A where it is known.
         """
-        block, a = fixed or (self.block, None)
-        entering = h + self._loop_code(loop, h) if self.config.loop_index_embedding else h
+        entering = h + self.loop_code(loop, h) if self.config.loop_index_embedding else h
         x = self.loop_norm(entering + e).to(e.dtype)
-        x, stats = block(x, positions, memory, active)
+        x, stats = self.block(x, positions, memory, active)
         if self.lora is not None:
             x = self.lora(x, loop)
         return (self.injection(h, e, x, a) if self.injection is not None else x.to(h.dtype)), stats
@@ -186,7 +178,7 @@ class RecurrentModel(nn.Module):
         h, run = self.initial_state(e, 0), Ledger(self.config, self.halt, rule, ids.shape, ids.device)
         frozen, logits = None, []
         experts = self.block.ffn.cast_once() if isinstance(self.block.ffn, MoE) else nullcontext()
-        fixed = self._fixed()
+        a = self.injection.A() if self.injection is not None else None
         one_loop = self.fused_loop or self.one_loop
         if checkpoint:
             one_loop = partial(recompute, one_loop, use_reentrant=False, preserve_rng_state=False)
@@ -195,7 +187,7 @@ class RecurrentModel(nn.Module):
                 with torch.no_grad() if gradient_loops and loop < n_loops - gradient_loops else nullcontext():
                     memory = Causal(frozen, ~run.active) if freeze else Causal()
                     counted = run.active if halts else None
-                    new, stats = one_loop(h, e, loop, positions, memory, counted, fixed)
+                    new, stats = one_loop(h, e, loop, positions, memory, counted, a)
                     if freeze:
                         new, frozen = torch.where(run.active.unsqueeze(-1), new, h), memory.entries
                 run.observe(new, stats)
@@ -204,7 +196,7 @@ class RecurrentModel(nn.Module):
                 run.exit_check(loop, h, new, last=loop == n_loops - 1)
                 h = new
         logits.append(self.read_out(run.reader.value(), positions, None, 0))
-        return logits, run.telemetry(n_loops, fixed.a)
+        return logits, run.telemetry(n_loops, a)
 
     @torch.no_grad()
     def _advance(self, ids: Tensor, n_loops: int, rule: ExitRule, cache: Cache) -> Output:
@@ -212,23 +204,27 @@ class RecurrentModel(nn.Module):
         start, length = cache.length, ids.shape[1]
         end = start + length
         positions = Positions(torch.arange(start, end, device=ids.device), end)
-        e = self._run("prelude", self.embedding(ids), positions, cache, start)
-        h = self.initial_state(e, start)
-        read_out = partial(self.read_out, positions=positions, cache=cache, start=start)
-        run = Ledger(self.config, self.halt, rule, ids.shape, ids.device, read_out)
-        fixed = self._fixed(lone.LoneBlock(self.block) if lone.fits(self.block, e) else self.block)
-        may_stop = not run.whole and self.config.halted_tokens == "freeze"
-        executed = 0
-        while executed < n_loops and (not may_stop or bool(run.active.any())):
-            view, selection = cache.loop(executed), Selection.of(run.active) if may_stop else Selection()
-            h_next, stats = self._loop_of_chunk(h, e, executed, positions, view, start, selection, cache, fixed)
-            run.observe(h_next, stats, selection.count(ids.shape))
-            run.exit_check(executed, h, h_next, last=executed == n_loops - 1)
-            h, executed = h_next, executed + 1
-        cache.freeze_from(executed, end)
-        logits = self.read_out(run.reader.value(), positions, cache, start)
+        with lone.few_threads(self.block, ids):
+            e = self._run("prelude", self.embedding(ids), positions, cache, start)
+            h, a = self.initial_state(e, start), self.injection.A() if self.injection is not None else None
+            read_out = partial(self.read_out, positions=positions, cache=cache, start=start)
+            run = Ledger(self.config, self.halt, rule, ids.shape, ids.device, read_out)
+            one_token = lone.LoneLoop(self, e, a) if lone.fits(self.block, e) else None
+            may_stop = not run.whole and self.config.halted_tokens == "freeze"
+            executed = 0
+            while executed < n_loops and (not may_stop or bool(run.active.any())):
+                view, selection = cache.loop(executed), Selection.of(run.active) if may_stop else Selection()
+                if one_token is not None:
+                    h_next, stats = one_token(h, executed, positions, ChunkView(view, start, 1))
+                else:
+                    h_next, stats = self._loop_of_chunk(h, e, executed, positions, view, start, selection, cache, a)
+                run.observe(h_next, stats, selection.count(ids.shape))
+                run.exit_check(executed, h, h_next, last=executed == n_loops - 1)
+                h, executed = h_next, executed + 1
+            cache.freeze_from(executed, end)
+            logits = self.read_out(run.reader.value(), positions, cache, start)
         cache.length = end
-        return Output(logits, run.telemetry(n_loops, fixed.a))
+        return Output(logits, run.telemetry(n_loops, a))
 
     def _loop_of_chunk(
         self,
@@ -240,18 +236,15 @@ class RecurrentModel(nn.Module):
         start: int,
         selection: Selection,
         cache: Cache,
-        fixed: Fixed,
+        a: Tensor | None,
     ) -> tuple[Tensor, Any]:
         if selection.index is None:
-            return self.one_loop(h, e, loop, positions, ChunkView(layer, start, h.shape[1]), None, fixed)
+            return self.one_loop(h, e, loop, positions, ChunkView(layer, start, h.shape[1]), None, a)
         layer.copy_from(cache.loop(loop - 1), start, positions.end)  # tokens that stopped show their last entries
         chosen = Positions(start + selection.index, positions.end)
         memory = ChunkView(layer, start, h.shape[1], selection)
-        new, stats = self.one_loop(selection.take(h), selection.take(e), loop, chosen, memory, selection.valid, fixed)
+        new, stats = self.one_loop(selection.take(h), selection.take(e), loop, chosen, memory, selection.valid, a)
         return selection.put(h, new), stats
-
-    def _fixed(self, block: Block | lone.LoneBlock | None = None) -> Fixed:
-        return Fixed(block or self.block, self.injection.A() if self.injection is not None else None)
 
     def _run(self, part: str, x: Tensor, positions: Positions, cache: Cache | None, start: int) -> Tensor:
         """The dense blocks of Prelude or Coda."""
@@ -260,7 +253,7 @@ class RecurrentModel(nn.Module):
             x, _ = block(x, positions, memory)
         return x
 
-    def _loop_code(self, loop: int, h: Tensor) -> Tensor:
+    def loop_code(self, loop: int, h: Tensor) -> Tensor:
         """Sinusoidal code of the loop's number on the first eighth of the channels, [D]."""
         half = max(self.config.width // 16, 1)
         frequency = self.config.loop_index_theta ** (-torch.arange(half, device=h.device, dtype=h.dtype) / half)

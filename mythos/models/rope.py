@@ -18,6 +18,7 @@ class Positions:
     def __init__(self, at: Tensor, end: int) -> None:
         self.at, self.end = at, end
         self.angles: dict[tuple[int, float, bool], tuple[Tensor, Tensor]] = {}
+        self.rotations: dict[tuple[int, float, torch.dtype], Tensor] = {}
 
 
 class Rope:
@@ -53,3 +54,11 @@ class Rope:
         """x [B, T, heads, dim] → x rotated, in the dtype of x."""
         cos, sin = self._angles(positions, x.dtype == torch.float64)
         return torch.addcmul(x * cos, x.roll(self.dim // 2, -1), sin).to(x.dtype)
+
+    def rotation(self, positions: Positions, dtype: torch.dtype) -> Tensor:
+        """The rotation of a single position as a matrix to multiply by from the right, [dim, dim]."""
+        key = (self.dim, self.theta, dtype)
+        if key not in positions.rotations:
+            basis = torch.eye(self.dim, dtype=dtype, device=positions.at.device).view(1, self.dim, 1, self.dim)
+            positions.rotations[key] = self.rotate(basis.transpose(1, 2), positions).view(self.dim, self.dim)
+        return positions.rotations[key]

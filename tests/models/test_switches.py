@@ -163,7 +163,7 @@ def test_the_loop_index_is_added_to_an_eighth_of_what_enters_the_block() -> None
     code = (entered[0] - one)[..., :eighth]
     expected = torch.tensor([0.0] * (eighth // 2) + [1.0] * (eighth // 2))  # sines and cosines of loop 0
     torch.testing.assert_close(code, expected.expand_as(code), atol=1e-5, rtol=0)
-    assert not torch.equal(coded._loop_code(0, one), coded._loop_code(1, one))
+    assert not torch.equal(coded.loop_code(0, one), coded.loop_code(1, one))
     # the code enters the block and not the state: where the block gets zeros, nothing differs
     with pytest.MonkeyPatch.context() as patch:
         for model in (plain, coded):
