@@ -262,19 +262,21 @@ def measure_decode(repeats: int) -> dict[str, Any]:
         return statistics.median(seconds)
 
     @torch.inference_mode()
-    def theirs() -> float:
-        """The same of the plain model."""
-        cache: dict[str, Any] = {}
+    def theirs(threads: int | None = None) -> float:
+        """The same of the plain model, on so many threads."""
+        usual, cache = torch.get_num_threads(), {}
+        torch.set_num_threads(threads or usual)
         plain(ids[:, :PROMPT], DECODE.loops, cache)
         seconds = []
         for at in range(PROMPT, PROMPT + GENERATED):
             start = time.perf_counter()
             logits = plain(ids[:, at : at + 1], DECODE.loops, cache, at)
             seconds.append(time.perf_counter() - start)
+        torch.set_num_threads(usual)
         must_agree(checked[0], logits)
         return statistics.median(seconds)
 
-    found = take_turns({"ours": ours, "plain": theirs}, repeats)
+    found = take_turns({"ours": ours, "plain": theirs, "one thread": lambda: theirs(1)}, repeats)
     halted = take_turns({str(depth): (lambda depth=depth: ours(depth)) for depth in DEPTHS}, repeats)
     milliseconds = [1000 * halted[str(depth)] for depth in DEPTHS]
     slope, intercept = np.polyfit(DEPTHS, milliseconds, 1)
@@ -282,6 +284,8 @@ def measure_decode(repeats: int) -> dict[str, Any]:
     return {
         "parameters": parameters(DECODE).total,
         "lines": [line("decode, 16 loops, per token", found["ours"], found["plain"], 3)],
+        "plain_on_one_thread_s": found["one thread"],
+        "ratio_on_one_thread": found["one thread"] / found["ours"],
         "ms_at_loops": dict(zip(DEPTHS, milliseconds, strict=True)),
         "ms_per_loop": float(slope),
         "ms_at_zero": float(intercept),
@@ -392,7 +396,11 @@ def report(results: dict[str, Any]) -> None:
             print(f"compiling took {step['compile_s']:.0f} s")
     if decode := results.get("decode"):
         times = ", ".join(f"{depth}: {ms:.2f}" for depth, ms in decode["ms_at_loops"].items())
-        print(f"\ndecode: {decode['parameters']:,} parameters; ms per token at executed loops {times}")
+        print(
+            f"\ndecode: ours takes one thread by itself; the plain model on one: {1000 * decode['plain_on_one_thread_s']:.2f} ms, "
+            f"ratio {decode['ratio_on_one_thread']:.2f}"
+        )
+        print(f"{decode['parameters']:,} parameters; ms per token at executed loops {times}")
         print(
             f"= {decode['ms_per_loop']:.3f} ms per loop + {decode['ms_at_zero']:.3f} ms, R² {decode['r_squared']:.4f}"
         )

@@ -136,8 +136,8 @@ MUTANTS = (
     mutant(
         "halted tokens' keys and values go on changing, training",
         "models/recurrent.py",
-        "Causal(frozen, ~run.active) if freeze else Causal()",
-        "Causal()",
+        "Causal(mask, frozen, ~run.active) if freeze else Causal(mask)",
+        "Causal(mask)",
         "tests/models/test_equivalence.py::test_unroll_equals_the_sparse_path",
     ),
     mutant(

@@ -23,6 +23,7 @@ WALLS = [
     ("mythos.models.build", ("textual", "tokenizers", "mythos.data", "mythos.train")),
     ("mythos.train.loop", ("textual", "mythos.infer", "mythos.inspect")),
     ("mythos.interop.openmythos", ("textual", "mythos.train", "mythos.infer", "mythos.inspect", "mythos.cli")),
+    ("mythos.scaling.plan", (*LIGHT, "scipy", "plotext", "mythos.cli")),
     ("mythos_tui", ("torch", "mythos.models")),
     ("mythos_tui.app", ("torch", "mythos.models", "mythos.data", "mythos.train", "mythos.infer")),
     ("mythos_tui.screens.train.screen", ("torch", "mythos.models", "mythos.train")),

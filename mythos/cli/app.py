@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from mythos.cli import evaluating, importing, inspecting, models, training, watching
+from mythos.cli import data as text
+from mythos.cli import evaluating, exporting, importing, inspecting, models, scaling, training, watching
 
 app = typer.Typer(
     name="mythos",
@@ -18,6 +19,10 @@ data = typer.Typer(help="Prepare text for training.", no_args_is_help=True)
 app.add_typer(data, name="data")
 foreign = typer.Typer(help="Make a checkpoint of foreign weights.", no_args_is_help=True)
 app.add_typer(foreign, name="import")
+shipped = typer.Typer(help="Write a checkpoint for shipping or for other programs.", no_args_is_help=True)
+app.add_typer(shipped, name="export")
+laws = typer.Typer(help="Scaling laws of trained runs, and what a budget should buy.", no_args_is_help=True)
+app.add_typer(laws, name="scaling")
 
 for name, function in {
     "train": training.train,
@@ -28,10 +33,17 @@ for name, function in {
     "eval": evaluating.evaluate,
     "budget": models.budget,
     "config": models.config,
-    "export": models.export,
 }.items():
     app.command(name)(function)  # type: ignore[type-var]
 for name, help in training.CONTROL_HELP.items():
     app.command(name, help=help)(training.control_command(name))
-data.command("prepare")(models.prepare)
+data.command("prepare")(text.prepare)
+data.command("report")(text.report)
 foreign.command("openmythos")(importing.openmythos)
+foreign.command("mythos-seed")(importing.mythos_seed)
+foreign.command("hf")(importing.hf)
+shipped.command("mythos")(exporting.mythos)
+shipped.command("hf")(exporting.hf)
+shipped.command("gguf")(exporting.gguf)
+laws.command("fit")(scaling.fit)
+laws.command("plan")(scaling.plan)

@@ -1,36 +1,17 @@
-"""`mythos budget`, `config`, `export` and `data prepare`: what a configuration means, and files in and out."""
+"""`mythos budget` and `config`: what a configuration means."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
 
-from mythos.cli.options import (
-    DEFAULT_RUNS,
-    CheckpointPath,
-    Json,
-    Overrides,
-    Runs,
-    locate_checkpoint,
-    print_json,
-    quantity,
-)
-from mythos.contract.errors import ConfigError
+from mythos.cli.options import Json, Overrides, print_json, quantity
 from mythos.contract.load import load_config
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML configuration.")]
-
-
-class Dtype(StrEnum):
-    """Formats of shipped weights."""
-
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-    float32 = "float32"
 
 
 def budget(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
@@ -101,49 +82,3 @@ def _allowed(field: Any) -> str:
     high = bounds.get("le", bounds.get("lt"))
     unit = (field.json_schema_extra or {}).get("unit", "")
     return f"{low} … {high} {unit}".rstrip() if low is not None else ""
-
-
-def export(
-    checkpoint: CheckpointPath,
-    target: Annotated[Path, typer.Argument(help="Directory to write.")],
-    runs: Runs = DEFAULT_RUNS,
-    dtype: Annotated[Dtype, typer.Option(help="Format of the weights.")] = Dtype.bfloat16,
-    overrides: Overrides = None,
-) -> None:
-    """Copy a checkpoint for shipping: without training state, weights rounded. --set infer.KEY=VALUE changes defaults."""
-    import torch
-
-    from mythos.checkpoint import export_checkpoint
-
-    path = locate_checkpoint(checkpoint, runs)
-    if strange := [override for override in overrides or [] if not override.startswith("infer.")]:
-        raise ConfigError(
-            f"{strange[0]!r} cannot change in a trained checkpoint.", "Only keys of infer can: see mythos config."
-        )
-    infer = load_config(path / "config.yaml", overrides or []).infer
-    export_checkpoint(path, target, getattr(torch, dtype.value), infer)
-    print(f"{target}: {quantity(sum(file.stat().st_size for file in target.iterdir()), 'B')}")
-
-
-def prepare(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Read, tokenize and store the text of a configuration; a second time it is found in the cache."""
-    import sys
-
-    from mythos.data.prepare import Progress
-    from mythos.data.prepare import prepare as run
-
-    loaded = load_config(config, overrides or [])
-
-    def show(progress: Progress) -> None:
-        share = f"{100 * progress.done / progress.total:4.0f}%" if progress.total else ""
-        print(f"\r{progress.stage:<10} {share} {progress.seconds:6.1f} s", end="", file=sys.stderr, flush=True)
-
-    corpus = run(loaded.data, loaded.model.vocab_size, show)
-    print(file=sys.stderr)
-    if as_json:
-        print_json({"path": str(corpus.path), **corpus.meta})
-        return
-    print(corpus.path)
-    for name in ("train", "held_out"):
-        split = corpus.split(name)
-        print(f"{name:<9} {split.n_documents:>7,} documents {split.n_tokens:>12,} tokens {split.n_bytes:>13,} bytes")

@@ -222,6 +222,13 @@ class DataConfig(SourceConfig):
     workers: int = setting(0, "Processes that prepare the text; 0 is one per core.", "processes", ge=0, le=1024)
     cache_dir: str = setting("", "Folder for prepared corpora; empty is $MYTHOS_CACHE or ~/.cache/mythos.")
 
+    @model_validator(mode="after")
+    def _one_place_for_sources(self) -> DataConfig:
+        for name, field in SourceConfig.model_fields.items():
+            if self.mixture and getattr(self, name) != field.default:
+                raise ValueError(f"{name} has no effect beside a mixture; give it to one of the sources in the mixture")
+        return self
+
     @property
     def sources(self) -> tuple[SourceConfig, ...]:
         """The mixture, or the one source."""
@@ -234,6 +241,9 @@ class TrainConfig(Section):
     steps: int = setting(2000, "Optimizer steps.", "steps", ge=1, le=100_000_000)
     batch_size: int = setting(16, "Sequences per step.", "sequences", ge=1, le=65_536)
     sequence: int = setting(256, "Tokens per sequence; at most the model's context.", "tokens", ge=4, le=2_097_152)
+    document_mask: bool = setting(
+        False, "Let no token attend to another document of its sequence; slower, as attention then needs a mask."
+    )
     optimizer: Literal["muon", "adamw"] = setting(
         "muon", "Muon on the hidden matrices and AdamW on the rest, or AdamW alone."
     )

@@ -50,6 +50,10 @@ def _target(job: Job) -> Path:
     return cache_root(job.data) / "corpora" / job.key
 
 
+def _work(target: Path) -> Work:
+    return Work(target.with_name(f"{target.name}.work"))
+
+
 def _find_or_build(job: Job, tracker: Tracker) -> Corpus:
     target = _target(job)
     corpus = _whole(target)
@@ -62,6 +66,8 @@ def _find_or_build(job: Job, tracker: Tracker) -> Corpus:
         except OSError as error:
             hint = "Free some space, or choose another folder with data.cache_dir; then the same command goes on from here."
             raise DataError(f"Cannot write the corpus {target}: {error.strerror or error}.", hint) from error
+    else:
+        _work(target).remove()  # there only if an attempt ended just after its last step but one
     size = sum(corpus.meta["splits"][name]["tokens"] for name in SPLITS)
     tracker.ready(size, "tokens")
     return corpus
@@ -80,9 +86,9 @@ def _build(job: Job, target: Path, alone: bool, tracker: Tracker) -> Corpus:
     with _work_folder(target, alone) as work:
         account = read_blocks(job, work, tracker)
         selection = select(job, work, account, tracker)
-        learn(job, work, selection, tracker)
-        encode(job, work, selection, tracker)
-        assemble(job, work, selection, account, tracker)
+        learn(job, selection, tracker)
+        encode(job, selection, tracker)
+        assemble(job, selection, account, tracker)
         _install(work.corpus, target)
     return Corpus(target)
 
@@ -93,8 +99,7 @@ def _work_folder(target: Path, alone: bool) -> Iterator[Work]:
 
     Where there are no locks it has a name of its own, because another process may be at the same work.
     """
-    name = target.name if alone else f"{target.name}.{uuid.uuid4().hex[:8]}"
-    work = Work(target.with_name(f"{name}.work"))
+    work = _work(target if alone else target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}"))
     work.begin()
     try:
         yield work

@@ -18,14 +18,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
 from mythos.contract.errors import CheckpointError
-from mythos.data.vocabulary import (
-    bytes_of,
-    drops_leading_space,
-    end_of_text,
-    names_of,
-    opening_and_closing,
-    write_closing,
-)
+from mythos.data.vocabulary import ENDS, bytes_of, drops_leading_space, names_of, read_frame, write_frame
 
 EOT = "<|endoftext|>"
 PATTERN = (
@@ -47,19 +40,23 @@ class Tokenizer:
     """
 
     def __init__(self, backend: Backend, folder: Path | None = None) -> None:
-        """`folder` holds settings that say which token ends a text, if any does. Raises CheckpointError."""
+        """`folder` may hold Hugging Face's settings, which say what opens and ends a text. Raises CheckpointError."""
         self._backend = backend
         backend.encode_special_tokens = True  # "<|endoftext|>" inside a text stays text; not kept in tokenizer.json
         backend.no_truncation()
         backend.no_padding()
         self.vocab_size: int = backend.get_vocab_size()
         self._names, self._bytes = names_of(backend), bytes_of(backend)
-        self.eot: int = end_of_text(backend, folder)
+        self.frame = read_frame(backend, folder)
+        if self.frame.end is None:
+            raise CheckpointError(
+                f"The tokenizer has no token that is known to end a text, such as {', '.join(ENDS[:3])}.",
+                "Name it as eos_token in a tokenizer_config.json beside the tokenizer.json.",
+            )
+        self.eot: int = self.frame.end
+        starts = (self.frame.opening, backend.token_to_id(EOT), self.eot)
+        self.start: int = next(token for token in starts if token is not None)
         self._bytes[self.eot] = b""
-        opening = opening_and_closing(backend)[0]
-        self.start: int = next(i for i in (opening, backend.token_to_id(EOT), self.eot) if i is not None)
-        self.adds_start = opening is not None
-        """Whether other programs that read the file put `start` before a text by themselves."""
         self.byte_lengths = np.array([len(b) for b in self._bytes], dtype=np.int64)
         """[V] bytes of text that each token stands for; `byte_lengths[ids].sum()` is the text's size in bytes."""
         self._drops_space = drops_leading_space(backend, self._bytes)
@@ -83,7 +80,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """Read a `tokenizer.json`, and beside it the settings of a foreign one that name its end of text.
+        """Read a `tokenizer.json`, and beside it the settings of a foreign one (see `read_frame`).
 
         Raises CheckpointError if it is missing, damaged or of another kind.
         """
@@ -95,9 +92,9 @@ class Tokenizer:
         return cls(backend, Path(path).parent)
 
     def to_json(self) -> str:
-        """Contents of a `tokenizer.json` that tells its end of text by itself, without settings beside it."""
-        if end_of_text(self._backend) != self.eot:
-            write_closing(self._backend, self.eot)
+        """Contents of a `tokenizer.json` that tells by itself what opens and ends a text, without settings beside it."""
+        if read_frame(self._backend) != self.frame:
+            write_frame(self._backend, self.frame)
         return self._backend.to_str()
 
     def save(self, path: str | Path) -> None:

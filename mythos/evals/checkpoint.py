@@ -1,9 +1,8 @@
 """A checkpoint on the held-out documents of the corpus that its configuration describes, beside a bigram and gzip.
 
 The documents are prepared from this machine's sources with the checkpoint's own tokenizer, once, and then found in the
-cache. A document is held
-out by a hash of its identity, so what training did not see is the same everywhere, even where a newer Python brings
-another text under the same name.
+cache. A document is held out by a hash of its identity, so what training did not see is the same everywhere, even where
+a newer Python brings another text under the same name.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mythos.contract.errors import CheckpointError, ConfigError
 from mythos.data.tokenizer import EOT, Tokenizer
+from mythos.data.vocabulary import read_frame
 
 TORCH = (".pt", ".pth")
 HOLDERS = ("model", "model_state_dict", "state_dict")
@@ -118,8 +119,8 @@ def make_tokenizer(given: Path | None, vocab_size: int) -> tuple[bytes, str]:
     spare = vocab_size - tokens
     said = f"The tokenizer has no token for the last {spare:,} ids: they are never generated." if spare else ""
     contents = given.read_bytes()
-    same = Tokenizer(Backend.from_buffer(contents)).eot == tokenizer.eot
-    return contents if same else tokenizer.to_json().encode(), said
+    told = read_frame(Backend.from_buffer(contents)) == tokenizer.frame
+    return contents if told else tokenizer.to_json().encode(), said
 
 
 def _id_tokenizer(vocab_size: int) -> Backend:

@@ -23,13 +23,21 @@ def expand_to(mask: Tensor, like: Tensor) -> Tensor:
     return mask.reshape(mask.shape + (1,) * (like.dim() - mask.dim()))
 
 
+def within_documents(documents: Tensor) -> Tensor:
+    """Who may attend to whom where several documents share a row: documents [B, T] → [B, 1, T, T] bool, causal."""
+    same = documents.unsqueeze(-1) == documents.unsqueeze(-2)
+    return same.tril().unsqueeze(1)
+
+
 class Causal:
     """The chunk is all there is. Positions that halted keep the entries of an earlier loop.
 
-    `halted` [B, T] bool and `frozen` (entries of the loop before) go together.
+    `mask` [B, 1, T, T] says who attends to whom where that is less than the whole past; `halted` [B, T] bool and `frozen`
+    (entries of the loop before) go together.
     """
 
-    def __init__(self, frozen: Entries | None = None, halted: Tensor | None = None) -> None:
+    def __init__(self, mask: Tensor | None = None, frozen: Entries | None = None, halted: Tensor | None = None) -> None:
+        self.mask = mask
         self.frozen = frozen
         self.halted = halted
         self.entries: Entries | None = None
@@ -41,7 +49,7 @@ class Causal:
                 for new, old in zip(entries, self.frozen, strict=True)
             )
         self.entries = entries
-        return entries, None, True
+        return entries, self.mask, self.mask is None
 
 
 class LayerCache:
@@ -148,10 +156,9 @@ class ChunkView:
         """`write` for a chunk of one token in a batch of one: rows [K, d] → everything in view, [S, K, d]."""
         if not self.layer.buffers or self.end > self.layer.buffers[0].shape[1]:
             self.layer.reserve(tuple(row[None, None] for row in rows), self.end)
-        seen = tuple(buffer[0].narrow(0, 0, self.end) for buffer in self.layer.buffers)
-        for whole, row in zip(seen, rows, strict=True):
-            whole[self.start].copy_(row)
-        return seen
+        for buffer, row in zip(self.layer.buffers, rows, strict=True):
+            buffer[0, self.start] = row
+        return tuple(buffer[0].narrow(0, 0, self.end) for buffer in self.layer.buffers)
 
     def _mask(self, device: torch.device) -> tuple[Tensor | None, bool]:
         """(mask [B or 1, 1, n, S], whether plain causal attention does)."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from mythos.contract.config import DenseConfig
 from mythos.models.block import Block, check_length, initialise
-from mythos.models.cache import Cache, Causal, ChunkView
+from mythos.models.cache import Cache, Causal, ChunkView, within_documents
 from mythos.models.norm import RMSNorm
 from mythos.models.rope import Positions
 from mythos.models.telemetry import Output, Telemetry
@@ -32,16 +32,25 @@ class DenseModel(nn.Module):
         initialise(self, config.init_std, config.n_layers)
 
     def forward(
-        self, ids: Tensor, n_loops: int | None = None, *, cache: Cache | None = None, exit: Any = None
+        self,
+        ids: Tensor,
+        n_loops: int | None = None,
+        *,
+        cache: Cache | None = None,
+        exit: Any = None,
+        documents: Tensor | None = None,
     ) -> Output:
-        """ids [B, T] int64 → logits [B, T, V]. `n_loops` and `exit` are for the recurrent family and change nothing here."""
+        """ids [B, T] int64 → logits [B, T, V]. `n_loops` and `exit` are for the recurrent family and change nothing here.
+
+        `documents` [B, T] number the document of each token, which then sees no other; without a cache only.
+        """
         start = cache.length if cache else 0
         end = start + ids.shape[1]
         check_length(end, self.config.context)
         positions = Positions(torch.arange(start, end, device=ids.device), end)
-        x = self.embedding(ids)
+        x, mask = self.embedding(ids), None if documents is None else within_documents(documents)
         for number, layer in enumerate(self.layers):
-            memory = ChunkView(cache.layer(f"layers.{number}"), start, ids.shape[1]) if cache else Causal()
+            memory = ChunkView(cache.layer(f"layers.{number}"), start, ids.shape[1]) if cache else Causal(mask)
             x, _ = layer(x, positions, memory)
         if cache:
             cache.length = end

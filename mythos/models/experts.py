@@ -99,17 +99,22 @@ def _lay_out(chosen: Tensor, counts: Tensor, rows: Tensor) -> Layout:
     return Layout(slot, order.new_full((total,), flat.numel()).index_copy_(0, row, order), ends)
 
 
+def _gather_sum(rows: Tensor, slot: Tensor, gates: Tensor | None = None) -> Tensor:
+    """rows [R, D], slot [N, k] → Σⱼ gateⱼ · row of slotⱼ, [N, D], in one pass and added up in float32."""
+    return F.embedding_bag(slot, rows, mode="sum", per_sample_weights=gates)
+
+
 class _ToExperts(torch.autograd.Function):
     """x [N, D] → [R, D]: each pair's token at its row. Rows of nobody hold some token; nobody looks at them."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, k: int, layout: Layout) -> Tensor:
-        ctx.slot, ctx.k = layout.slot, k
+        ctx.slot = layout.slot.view(-1, k)
         return x.index_select(0, (layout.pair // k).clamp_(max=len(x) - 1))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient.index_select(0, ctx.slot).view(-1, ctx.k, gradient.shape[1]).sum(1), None, None
+        return _gather_sum(gradient.contiguous(), ctx.slot), None, None
 
 
 class _FromExperts(torch.autograd.Function):
@@ -117,18 +122,18 @@ class _FromExperts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, done: Tensor, gates: Tensor, layout: Layout) -> Tensor:
-        rows = done.index_select(0, layout.slot).view(*gates.shape, -1)
         ctx.layout = layout
-        ctx.save_for_backward(rows, gates)
-        return torch.bmm(gates.unsqueeze(1), rows).squeeze(1)
+        ctx.save_for_backward(done, gates)
+        return _gather_sum(done, layout.slot.view_as(gates), gates)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        rows, gates = ctx.saved_tensors
+        done, gates = ctx.saved_tensors
         share = torch.cat((gates.reshape(-1), gates.new_zeros(1))).index_select(0, ctx.layout.pair)
         token = (ctx.layout.pair // gates.shape[1]).clamp_(max=len(gates) - 1)
-        for_done = gradient.index_select(0, token).mul_(share.unsqueeze(1))
-        return for_done, torch.bmm(rows, gradient.unsqueeze(2)).squeeze(2), None
+        there = gradient.index_select(0, token)
+        for_gates = (done * there).sum(-1).index_select(0, ctx.layout.slot)
+        return there.mul_(share.unsqueeze(1)), for_gates.view_as(gates), None
 
 
 def _padded(x: Tensor, gates: Tensor, layout: Layout, up: Tensor, out: Tensor, activation: str) -> Tensor:

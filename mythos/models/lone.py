@@ -7,12 +7,14 @@ Taken only where nobody could tell: no gradient, no autocast, one dtype, no hook
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mythos.models.attention import GQA
 from mythos.models.cache import ChunkView
@@ -95,12 +97,10 @@ class LoneBlock:
         mlp = self.moe.shared if self.moe is not None else block.ffn
         self.mlp = (mlp.up.weight, mlp.out.weight, mlp.activation) if isinstance(mlp, MLP) else None
         if self.moe is not None:
-            self.router, self.bias, self.up, self.down = (
-                self.moe.router.weight,
-                self.moe.router_bias,
-                self.moe.up,
-                self.moe.out,
-            )
+            self.router, self.bias = self.moe.router.weight, self.moe.router_bias
+            self.experts: dict[int, tuple[Tensor, Tensor]] = {}
+            self.hidden = norm.weight.new_empty(self.moe.k, self.moe.up.shape[1])
+            self.rows = self.hidden.unbind(0)
 
     def __call__(self, x: Tensor, positions: Positions, memory: ChunkView) -> tuple[Tensor, RouterStats | None]:
         """x [1, 1, D] → ([1, 1, D], router statistics if the network routes)."""
@@ -128,9 +128,9 @@ class LoneBlock:
         heads = torch.mv(self.qkv, x).view(-1, self.dim)
         turned = torch.mm(heads[:entries], self.rope.rotation(positions, heads.dtype))
         k, v = memory.append((turned[queries:], heads[entries:]))
-        scores = torch.bmm(turned[:queries].view(self.kv_heads, -1, self.dim), k.permute(1, 2, 0))
-        y = torch.bmm(scores.mul_(self.dim**-0.5).softmax(-1), v.transpose(0, 1))
-        return torch.mv(self.out, y.view(-1))
+        q = turned[:queries].view(1, self.kv_heads, -1, self.dim)
+        y = F.scaled_dot_product_attention(q, k.transpose(0, 1)[None], v.transpose(0, 1)[None])
+        return torch.mv(self.out, y.reshape(-1))
 
     def _mlp(self, x: Tensor) -> Tensor | None:
         if self.mlp is None:
@@ -143,11 +143,21 @@ class LoneBlock:
         assert self.moe is not None
         logits = torch.mv(self.router, x)
         chosen = (logits + self.bias).topk(self.moe.k).indices
-        gates = logits.gather(0, chosen).softmax(0)
+        experts = [self._expert(number) for number in chosen.tolist()]
+        shares = [math.exp(logit) for logit in (logits.gather(0, chosen) - logits.max()).tolist()]
+        for (up, _), row in zip(experts, self.rows, strict=True):
+            torch.mv(up, x, out=row)
         y = torch.zeros_like(x) if y is None else y
-        for expert, gate in zip(chosen.tolist(), gates.tolist(), strict=True):
-            y.addmv_(self.down[expert], activate(torch.mv(self.up[expert], x), self.moe.activation), alpha=gate)
-        return y, RouterStats(logits.unsqueeze(0), chosen.unsqueeze(0))
+        for (_, down), share, row in zip(experts, shares, activate(self.hidden, self.moe.activation), strict=True):
+            y.addmv_(down, row, alpha=share / sum(shares))
+        return y, RouterStats(logits[None], chosen[None])
+
+    def _expert(self, number: int) -> tuple[Tensor, Tensor]:
+        """Its matrices [F or 2F, D] and [D, F], which tokens ask for again from loop to loop."""
+        if number not in self.experts:
+            assert self.moe is not None
+            self.experts[number] = self.moe.up[number], self.moe.out[number]
+        return self.experts[number]
 
 
 def _weight(norm: nn.Module) -> Tensor | None:

@@ -31,7 +31,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 from mythos.contract.config import RecurrentConfig
 from mythos.models import lone
 from mythos.models.block import Block, check_length, initialise
-from mythos.models.cache import Cache, Causal, ChunkView, LayerCache, Selection
+from mythos.models.cache import Cache, Causal, ChunkView, LayerCache, Selection, within_documents
 from mythos.models.halting import ActRule, ExitRule, RunAll
 from mythos.models.injection import LTIInjection
 from mythos.models.ledger import Ledger, join
@@ -114,10 +114,12 @@ class RecurrentModel(nn.Module):
             x = self.lora(x, loop)
         return (self.injection(h, e, x, a) if self.injection is not None else x.to(h.dtype)), stats
 
-    def read_out(self, state: Tensor, positions: Positions, cache: Cache | None, start: int) -> Tensor:
+    def read_out(
+        self, state: Tensor, positions: Positions, cache: Cache | None, start: int, mask: Tensor | None = None
+    ) -> Tensor:
         """Coda and head: [B, T, D] → logits [B, T, V]."""
         x = state.to(self.embedding.weight.dtype) if not torch.is_autocast_enabled(state.device.type) else state
-        x = self._run("coda", x, positions, cache, start)
+        x = self._run("coda", x, positions, cache, start, mask)
         return F.linear(self.norm(x), self.embedding.weight if self.head is None else self.head.weight)
 
     # ------------------------------------------------------------------------------------------------------------------
@@ -157,12 +159,13 @@ class RecurrentModel(nn.Module):
         exit: ExitRule | None = None,
         gradient_loops: int = 0,
         checkpoint: bool = False,
+        documents: Tensor | None = None,
     ) -> tuple[list[Tensor], Telemetry]:
         """Differentiable pass over whole sequences: logits [B, T, V] after each loop of `read_at` (ascending; default: the last).
 
         Only the last `gradient_loops` loops carry gradient (0: all). With `exit`, tokens stop as at inference, and
         only the last loop can be read. With `checkpoint`, a loop keeps its state alone and is computed again in the
-        backward pass (Chen et al. 2016).
+        backward pass (Chen et al. 2016). `documents` [B, T] number the document of each token, which then sees no other.
         """
         check_length(ids.shape[1], self.config.context)
         rule = exit or RunAll()
@@ -174,7 +177,9 @@ class RecurrentModel(nn.Module):
         halts = not isinstance(rule, RunAll)
         freeze = halts and self.config.halted_tokens == "freeze"
         positions = Positions(torch.arange(ids.shape[1], device=ids.device), ids.shape[1])
-        e = self._run("prelude", self.embedding(ids), positions, None, 0)
+        mask = None if documents is None else within_documents(documents)
+        read_out = partial(self.read_out, positions=positions, cache=None, start=0, mask=mask)
+        e = self._run("prelude", self.embedding(ids), positions, None, 0, mask)
         h, run = self.initial_state(e, 0), Ledger(self.config, self.halt, rule, ids.shape, ids.device)
         frozen, logits = None, []
         experts = self.block.ffn.cast_once() if isinstance(self.block.ffn, MoE) else nullcontext()
@@ -185,17 +190,17 @@ class RecurrentModel(nn.Module):
         with experts:
             for loop in range(n_loops):
                 with torch.no_grad() if gradient_loops and loop < n_loops - gradient_loops else nullcontext():
-                    memory = Causal(frozen, ~run.active) if freeze else Causal()
+                    memory = Causal(mask, frozen, ~run.active) if freeze else Causal(mask)
                     counted = run.active if halts else None
                     new, stats = one_loop(h, e, loop, positions, memory, counted, a)
                     if freeze:
                         new, frozen = torch.where(run.active.unsqueeze(-1), new, h), memory.entries
                 run.observe(new, stats)
                 if loop + 1 in read_at[:-1]:
-                    logits.append(self.read_out(run.peek(), positions, None, 0))
+                    logits.append(read_out(run.peek()))
                 run.exit_check(loop, h, new, last=loop == n_loops - 1)
                 h = new
-        logits.append(self.read_out(run.reader.value(), positions, None, 0))
+        logits.append(read_out(run.reader.value()))
         return logits, run.telemetry(n_loops, a)
 
     @torch.no_grad()
@@ -246,10 +251,14 @@ class RecurrentModel(nn.Module):
         new, stats = self.one_loop(selection.take(h), selection.take(e), loop, chosen, memory, selection.valid, a)
         return selection.put(h, new), stats
 
-    def _run(self, part: str, x: Tensor, positions: Positions, cache: Cache | None, start: int) -> Tensor:
+    def _run(
+        self, part: str, x: Tensor, positions: Positions, cache: Cache | None, start: int, mask: Tensor | None = None
+    ) -> Tensor:
         """The dense blocks of Prelude or Coda."""
         for number, block in enumerate(getattr(self, part)):
-            memory = ChunkView(cache.layer(f"{part}.{number}"), start, x.shape[1]) if cache is not None else Causal()
+            memory = (
+                ChunkView(cache.layer(f"{part}.{number}"), start, x.shape[1]) if cache is not None else Causal(mask)
+            )
             x, _ = block(x, positions, memory)
         return x
 

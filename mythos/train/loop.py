@@ -66,13 +66,14 @@ class Trainer:
         """Forward, backward, update; then the router biases, once."""
         config = self.config
         self.model.train()
-        inputs, targets = (torch.from_numpy(part).to(self.device.name) for part in self.loader.next())
+        draw = self.loader.next_with_documents if config.train.document_mask else self.loader.next
+        inputs, targets, *documents = (torch.from_numpy(part).to(self.device.name) for part in draw())
         plan = self.sampler.draw(self.steps_done) if self.sampler else Plan()
         for parameter in self._frozen_for_gate:
             parameter.requires_grad_(not plan.gate_only)
         lr, muon_lr = self.optimizer.set_share(lr_share(self.steps_done, config))
         with self.device.autocast():
-            loss = compute_loss(self.model, inputs, targets, config, plan, self.steps_done)
+            loss = compute_loss(self.model, inputs, targets, config, plan, self.steps_done, *documents)
         loss.total.backward()
         grad_norm = self.optimizer.step()
         load = loss.telemetry.expert_load

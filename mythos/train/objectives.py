@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,61 +28,77 @@ class Loss:
     telemetry: Telemetry
 
 
-def compute_loss(model: Model, inputs: Tensor, targets: Tensor, config: Config, plan: Plan, step: int) -> Loss:
-    """The objective of one step. inputs, targets [B, T]; `plan` as drawn by the LoopSampler."""
+class Batch(NamedTuple):
+    """inputs, targets [B, T]; `documents` [B, T] number the document of each input, None where attention may cross."""
+
+    inputs: Tensor
+    targets: Tensor
+    documents: Tensor | None = None
+
+
+def compute_loss(
+    model: Model,
+    inputs: Tensor,
+    targets: Tensor,
+    config: Config,
+    plan: Plan,
+    step: int,
+    documents: Tensor | None = None,
+) -> Loss:
+    """The objective of one step. inputs, targets, documents as in `Batch`; `plan` as drawn by the LoopSampler."""
+    batch = Batch(inputs, targets, documents)
     if isinstance(model, DenseModel):
-        output = model(inputs)
+        output = model(inputs, documents=documents)
         loss = cross_entropy(output.logits, targets)
         return Loss(loss, {"cross_entropy": loss.detach()}, output.telemetry)
     if plan.gate_only:
-        return _gate_alone(model, inputs, targets, config, plan)
+        return _gate_alone(model, batch, config, plan)
     if plan.mixed:
-        return _mixed_exits(model, inputs, targets, config, plan)
+        return _mixed_exits(model, batch, config, plan)
     return {"act": _act, "entropy_gate": _entropy_gate, "depth_supervised": _depth_supervised}[config.objective.kind](
-        model, inputs, targets, config, plan, step
+        model, batch, config, plan, step
     )
 
 
 def _unroll(
-    model: RecurrentModel, inputs: Tensor, config: Config, plan: Plan, exit: ExitRule | None = None
+    model: RecurrentModel, batch: Batch, config: Config, plan: Plan, exit: ExitRule | None = None
 ) -> tuple[list[Tensor], Telemetry]:
     return model.unroll(
-        inputs,
+        batch.inputs,
         plan.loops,
         read_at=plan.depths,
         exit=exit,
         gradient_loops=plan.gradient_loops,
         checkpoint=config.train.checkpoint_loops,
+        documents=batch.documents,
     )
 
 
-def _depth_supervised(
-    model: RecurrentModel, inputs: Tensor, targets: Tensor, config: Config, plan: Plan, step: int
-) -> Loss:
+def _depth_supervised(model: RecurrentModel, batch: Batch, config: Config, plan: Plan, step: int) -> Loss:
     """Mean cross-entropy over the sampled depths, a uniform prior on them."""
-    readouts, telemetry = _unroll(model, inputs, config, plan)
-    losses = [cross_entropy(logits, targets) for logits in readouts]
+    readouts, telemetry = _unroll(model, batch, config, plan)
+    losses = [cross_entropy(logits, batch.targets) for logits in readouts]
     parts = {"cross_entropy": losses[-1]}
     if len(losses) > 1:
         parts["shallow"] = torch.stack(losses[:-1]).mean()
     return _with_router(torch.stack(losses).mean(), parts, telemetry, config.objective)
 
 
-def _mixed_exits(model: RecurrentModel, inputs: Tensor, targets: Tensor, config: Config, plan: Plan) -> Loss:
+def _mixed_exits(model: RecurrentModel, batch: Batch, config: Config, plan: Plan) -> Loss:
     """Cross-entropy where every token stops at a depth of its own, drawn evenly, and is frozen there as at inference."""
     least = plan.loops - plan.gradient_loops + 1
-    exits = Replay(torch.randint(least, plan.loops + 1, inputs.shape, device=inputs.device))
-    (logits,), telemetry = _unroll(model, inputs, config, plan, exits)
-    loss = cross_entropy(logits, targets)
+    exits = Replay(torch.randint(least, plan.loops + 1, batch.inputs.shape, device=batch.inputs.device))
+    (logits,), telemetry = _unroll(model, batch, config, plan, exits)
+    loss = cross_entropy(logits, batch.targets)
     return _with_router(loss, {"cross_entropy": loss}, telemetry, config.objective)
 
 
-def _act(model: RecurrentModel, inputs: Tensor, targets: Tensor, config: Config, plan: Plan, step: int) -> Loss:
+def _act(model: RecurrentModel, batch: Batch, config: Config, plan: Plan, step: int) -> Loss:
     """Cross-entropy of the ACT read-out plus a ponder cost that rises from 0 (Graves 2016, eq. 14)."""
     objective = config.objective
-    (logits,), telemetry = _unroll(model, inputs, config, plan, ActRule(model.config.act_threshold))
+    (logits,), telemetry = _unroll(model, batch, config, plan, ActRule(model.config.act_threshold))
     assert telemetry.ponder_cost is not None
-    loss = cross_entropy(logits, targets)
+    loss = cross_entropy(logits, batch.targets)
     weight = objective.ponder_cost * min(1.0, (step + 1) / max(1, objective.ponder_anneal_steps))
     ponder = weight * telemetry.ponder_cost.mean()
     return _with_router(loss + ponder, {"cross_entropy": loss, "ponder": ponder}, telemetry, objective)
@@ -94,26 +111,24 @@ def exit_distribution(gate_logits: Tensor) -> Tensor:
     return torch.cat((reached[..., :-1] + stop[..., :-1], reached[..., -1:]), dim=-1).exp()
 
 
-def _entropy_gate(
-    model: RecurrentModel, inputs: Tensor, targets: Tensor, config: Config, plan: Plan, step: int
-) -> Loss:
+def _entropy_gate(model: RecurrentModel, batch: Batch, config: Config, plan: Plan, step: int) -> Loss:
     """Cross-entropy expected under the gate's exits, less a bonus for their entropy (Zhu et al. 2025, LoopLM, eq. 4)."""
-    readouts, telemetry = _unroll(model, inputs, config, plan)
+    readouts, telemetry = _unroll(model, batch, config, plan)
     assert telemetry.gate_logits is not None
     p = exit_distribution(telemetry.gate_logits[..., [depth - 1 for depth in plan.depths]])
-    losses = [token_losses(logits, targets) for logits in readouts]
+    losses = [token_losses(logits, batch.targets) for logits in readouts]
     expected = (p * torch.stack(losses, dim=-1)).sum(-1).mean()
     entropy = config.objective.gate_entropy * torch.special.entr(p).sum(-1).mean()
     parts = {"cross_entropy": losses[-1].mean(), "expected": expected, "gate_entropy": -entropy}
     return _with_router(expected - entropy, parts, telemetry, config.objective)
 
 
-def _gate_alone(model: RecurrentModel, inputs: Tensor, targets: Tensor, config: Config, plan: Plan) -> Loss:
+def _gate_alone(model: RecurrentModel, batch: Batch, config: Config, plan: Plan) -> Loss:
     """The gate of a frozen model learns where stopping costs less than ε: KL(deepest read-out ‖ this one) < ε.
 
     The deepest prediction stands for the truth, which makes the label free of the chance in a single next token.
     """
-    readouts, telemetry = _unroll(model, inputs, config, plan)
+    readouts, telemetry = _unroll(model, batch, config, plan)
     assert telemetry.gate_logits is not None
     with torch.no_grad():
         deepest = readouts[-1].float().log_softmax(-1)
@@ -125,7 +140,7 @@ def _gate_alone(model: RecurrentModel, inputs: Tensor, targets: Tensor, config: 
     logits = telemetry.gate_logits[..., [depth - 1 for depth in plan.depths[:-1]]].float()
     loss = F.binary_cross_entropy_with_logits(logits, label)
     with torch.no_grad():
-        parts = {"cross_entropy": cross_entropy(readouts[-1], targets), "gate": loss.detach()}
+        parts = {"cross_entropy": cross_entropy(readouts[-1], batch.targets), "gate": loss.detach()}
     return Loss(loss, parts, telemetry)
 
 

@@ -82,7 +82,8 @@ class Worker:
 
     def _on_progress(self, progress: Progress) -> None:
         share = f" {100 * progress.done / progress.total:.0f}%" if progress.total else ""
-        facts = {"stage": progress.stage, "done": progress.done, "total": progress.total, "unit": progress.unit}
+        facts: dict[str, Any] = {"stage": progress.stage, "done": progress.done, "total": progress.total}
+        facts |= {"unit": progress.unit, "rate": round(progress.rate, 1), "eta_s": progress.eta_s}
         self.journal.event("progress", **facts, seconds=progress.seconds)
         self.journal.update(10.0, message=f"data: {progress.stage}{share}", progress=facts)
 

@@ -62,8 +62,8 @@ BAD: list[tuple[list[str], str]] = [
     (["trace", "a", "--text", "x", "--out", "no/such/folder/t.npz"], "no/such/folder"),
     (["data", "prepare", DEBUG, "--set", "data.source=files", "--set", "data.paths=[empty]"], "empty"),
     (["data", "prepare", DEBUG, "--set", "data.source=files", "--set", "data.paths=[ghost]"], "ghost"),
-    (["export", "a", "shipped2", "--set", "model.width=3"], "cannot change in a trained checkpoint"),
-    (["export", "a", "text"], "exists and is no checkpoint"),
+    (["export", "mythos", "a", "shipped2", "--set", "model.width=3"], "cannot change in a trained checkpoint"),
+    (["export", "mythos", "a", "text"], "exists and is no checkpoint"),
     (["budget", "broken.yaml"], "not valid YAML"),
     (["budget"], "Missing argument"),
     (["runs", "--no-such-option"], "No such option"),
@@ -181,7 +181,7 @@ def test_generation_repeats_with_a_seed(trained: Path) -> None:
 def test_a_shipped_copy_loads_and_holds_no_training_state(trained: Path) -> None:
     (trained / "shipped").mkdir()
     (trained / "shipped" / "README.md").write_text("a card")
-    assert mythos("export", "a", "shipped", "--set", "infer.exit=kl:0.01", cwd=trained).returncode == 0
+    assert mythos("export", "mythos", "a", "shipped", "--set", "infer.exit=kl:0.01", cwd=trained).returncode == 0
     assert (trained / "shipped" / "README.md").read_text() == "a card"
     (trained / "shipped" / "README.md").write_text("a better card")  # still loads, see below
     assert sorted(path.name for path in (trained / "shipped").iterdir()) == [

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from mythos.contract.config import DataConfig
 from mythos.contract.errors import DataError
 from mythos.data import prepare as prepare_module
 from mythos.data import progress as progress_module
+from mythos.data.pipeline import plan as plan_module
+from mythos.data.pipeline import work as work_module
 from mythos.data.prepare import Cancelled, Progress, prepare
 from mythos.data.progress import Tracker, supervise
 from mythos.data.shards import Corpus
@@ -46,13 +49,13 @@ def config(tmp_path: Path, folder: Path) -> Config:
 
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The folders that were built in."""
+    """The corpora that were built."""
     calls: list[Path] = []
     build = prepare_module._build
 
-    def counting(config: Any, vocab_size: Any, files: Any, folder: Path, tracker: Any) -> Any:
-        calls.append(folder)
-        return build(config, vocab_size, files, folder, tracker)
+    def counting(job: Any, target: Path, *rest: Any) -> Any:
+        calls.append(target)
+        return build(job, target, *rest)
 
     monkeypatch.setattr(prepare_module, "_build", counting)
     return calls
@@ -73,7 +76,7 @@ def read_back(corpus: Corpus, name: Any) -> dict[str, str]:
 
 
 def leftovers(config: DataConfig) -> list[str]:
-    return [p.name for p in (Path(config.cache_dir) / "corpora").iterdir() if p.name.endswith(".tmp")]
+    return [p.name for p in (Path(config.cache_dir) / "corpora").iterdir() if p.suffix in (".tmp", ".work")]
 
 
 def test_every_document_is_in_one_split_and_reads_back_exactly(config: Config) -> None:
@@ -231,14 +234,28 @@ class _StopAt:
         return self.reached
 
 
-def test_stop_at_any_stage_leaves_nothing_behind(config: Config, builds: list[Path]) -> None:
-    for stage in ("read", "tokenizer", "encode"):
+@pytest.mark.parametrize(("workers", "stages"), [(1, ["read", "tokenizer", "encode"]), (2, ["encode"])])
+def test_a_stop_is_a_pause(
+    config: Config, tmp_path: Path, workers: int, stages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was whole when it stopped is found by the next attempt, and the result is the same as without a stop."""
+    monkeypatch.setattr(plan_module, "BLOCK_BYTES", 4096)
+    whole = prepare(config(cache_dir=str(tmp_path / "other")), 300)
+    for stage in stages:
         stop = _StopAt(stage)
         with pytest.raises(Cancelled):
-            prepare(config(), 300, stop.see, stop.wanted)
-        assert leftovers(config()) == []
-    assert len(builds) == 3
-    assert prepare(config(), 300).split("train").n_tokens
+            prepare(config(workers=workers), 300, stop.see, stop.wanted)
+        assert len(leftovers(config())) == 1
+    events: list[Progress] = []
+    corpus = prepare(config(workers=workers), 300, events.append)
+    first = next(event for event in events if event.stage == "read")
+    assert first.found == first.done == first.total > 0
+    assert leftovers(config()) == []
+    assert contents(corpus.path) == contents(whole.path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_an_error_in_the_callback_ends_the_work(config: Config) -> None:
@@ -247,7 +264,7 @@ def test_an_error_in_the_callback_ends_the_work(config: Config) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         prepare(config(), 300, fail)
-    assert leftovers(config()) == []
+    assert [thread.name for thread in threading.enumerate()].count("mythos-data") == 0
 
 
 def test_silent_work_still_reports() -> None:
@@ -260,7 +277,7 @@ def test_waiting_for_another_builder_can_be_stopped(config: Config) -> None:
     import fcntl
 
     data = config()
-    key = prepare_module.cache_key(data, 300, prepare_module.source_files(data))
+    key = plan_module.plan(data, 300).key
     lock = Path(data.cache_dir) / "corpora" / f"{key}.lock"
     lock.parent.mkdir(parents=True)
     with lock.open("w") as stream:
@@ -298,18 +315,17 @@ def test_processes_that_prepare_at_once_agree(config: Config) -> None:
 
 def test_losing_the_race_without_locks_keeps_the_winner(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where locks do not work, a second builder finishes while we build; its corpus must survive ours."""
-    monkeypatch.setattr(prepare_module, "fcntl", None)
+    monkeypatch.setattr(work_module, "fcntl", None)
     data = config()
-    build = prepare_module._build
+    install = prepare_module._install
     winners: list[int] = []
 
-    def overtaken(*arguments: Any) -> Any:
-        meta = build(*arguments)
-        monkeypatch.setattr(prepare_module, "_build", build)
+    def overtaken(corpus: Path, target: Path) -> None:
+        monkeypatch.setattr(prepare_module, "_install", install)
         winners.append(prepare(data, 300).path.stat().st_ino)
-        return meta
+        install(corpus, target)
 
-    monkeypatch.setattr(prepare_module, "_build", overtaken)
+    monkeypatch.setattr(prepare_module, "_install", overtaken)
     assert prepare(data, 300).path.stat().st_ino == winners[0]
     assert leftovers(data) == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from mythos.contract.config import DataConfig
 from mythos.contract.errors import DataError
-from mythos.data.sources import Report, documents, source_files
+from mythos.data.sources import Report, documents, units
 
 
 def read(*paths: Path, **settings: Any) -> tuple[dict[str, str], Report]:
@@ -124,7 +124,7 @@ def test_unprintable_file_names_do_not_crash(tmp_path: Path) -> None:
 
 
 def test_stdlib_holds_the_library_without_packages_tests_and_build_files() -> None:
-    plain = {f.id for f in source_files(DataConfig())}
+    plain = {f.id for f in units(DataConfig())}
     assert {"stdlib/argparse.py", "stdlib/json/decoder.py", "stdlib/unittest/case.py"} <= plain
     assert not any("-packages" in i or "/test/" in i or "/tests/" in i or "_sysconfigdata" in i for i in plain)
-    assert plain <= {f.id for f in source_files(DataConfig(include_tests=True))}
+    assert plain <= {f.id for f in units(DataConfig(include_tests=True))}

@@ -1,16 +1,9 @@
 """The held-out documents: the same everywhere, never none, never also trained on."""
 
-from collections import Counter
-
+import numpy as np
 import pytest
 
-from mythos.contract.errors import DataError
-from mythos.data.sources import Document
-from mythos.data.split import cut, is_held_out, plan
-
-
-def texts(n: int, prefix: str = "d") -> list[Document]:
-    return [Document(f"{prefix}{i}", f"text {i}\n", "") for i in range(n)]
+from mythos.data.split import copies, cut, held_out, identity_hash, is_held_out
 
 
 def test_held_out_identities_never_change() -> None:
@@ -35,34 +28,44 @@ def test_share_and_nesting() -> None:
     assert few < many
 
 
+def hashes(n: int, prefix: str = "d") -> np.ndarray:
+    return np.array([identity_hash(f"{prefix}{i}") for i in range(n)], dtype=np.uint64)
+
+
 @pytest.mark.parametrize("n", [2, 3, 5, 50])
 @pytest.mark.parametrize("percent", [0.001, 5.0, 50.0])
-def test_both_splits_are_filled_and_disjoint(n: int, percent: float) -> None:
+def test_both_splits_are_filled(n: int, percent: float) -> None:
     for prefix in "abcdefgh":
-        documents = texts(n, prefix)
-        assignment = plan(documents, percent)
-        placed = [(split, d.id) for document in documents for split, d in assignment.assign(document)]
-        assert sorted(i for _, i in placed) == sorted(d.id for d in documents)
-        counts = Counter(split for split, _ in placed)
-        assert counts["train"] >= 1
-        assert counts["held_out"] >= 1
-        assert bool(assignment.note) == bool(assignment.moved)
+        held, moved = held_out(hashes(n, prefix), percent)
+        assert 1 <= held.sum() < n
+        alone = np.array([is_held_out(f"{prefix}{i}", percent) for i in range(n)])
+        assert np.flatnonzero(held != alone).tolist() == ([] if moved is None else [moved])
+
+
+def test_whole_weights_are_counts_and_fractions_shares_by_hash() -> None:
+    found = hashes(4000)
+    assert (copies(found, np.full(4000, 3.0)) == 3).all()
+    half, more = (copies(found, np.full(4000, weight)) for weight in (0.5, 2.25))
+    assert abs(half.mean() - 0.5) < 0.03 and set(half.tolist()) == {0, 1}
+    assert abs(more.mean() - 2.25) < 0.03 and set(more.tolist()) == {2, 3}
+    assert (copies(found, np.full(4000, 0.6)) >= half).all()  # a larger share holds the smaller one
+
+
+def test_weights_choose_independently_of_the_split() -> None:
+    found = hashes(4000)
+    held, _ = held_out(found, 50.0)
+    chosen = copies(found, np.full(4000, 0.5)) > 0
+    assert abs(chosen[held].mean() - chosen[~held].mean()) < 0.05
 
 
 def test_one_document_is_cut_after_a_line() -> None:
-    document = Document("a.txt", "".join(f"line {i}\n" for i in range(100)), "a.txt")
-    assignment = plan([document], 5.0)
-    (first, head), (second, tail) = assignment.assign(document)
-    assert (first, second) == ("train", "held_out")
-    assert head.id != tail.id
-    assert head.text + tail.text == document.text
-    assert head.text.endswith("\n")
-    assert 0.9 < len(head.text) / len(document.text) <= 0.95
-    assert "last 5 %" in assignment.note
+    text = "".join(f"line {i}\n" for i in range(100))
+    head, tail = cut(text, 5.0) or ("", "")
+    assert head + tail == text
+    assert head.endswith("\n")
+    assert 0.9 < len(head) / len(text) <= 0.95
 
 
-def test_one_line_is_cut_anyway_and_one_character_is_refused() -> None:
-    head, tail = cut(Document("a", "ab", ""), 5.0)
-    assert (head.text, tail.text) == ("a", "b")
-    with pytest.raises(DataError, match="single character"):
-        cut(Document("a", "a", ""), 5.0)
+def test_one_line_is_cut_anyway_and_one_character_cannot_be() -> None:
+    assert cut("ab", 5.0) == ("a", "b")
+    assert cut("a", 5.0) is None

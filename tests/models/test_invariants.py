@@ -184,7 +184,7 @@ def weights_of(model: RecurrentModel, ids: Tensor, loops: int, sparse: bool, thr
 
     with pytest.MonkeyPatch.context() as patch, torch.set_grad_enabled(not sparse):
         patch.setattr(model, "one_loop", lambda h, e, *_: (h + e, None))
-        patch.setattr(model, "read_out", lambda state, *_: states.append(state) or state)
+        patch.setattr(model, "read_out", lambda state, *_, **__: states.append(state) or state)
         patch.setattr(Act, "settle", keep)
         model(ids, loops, exit=ActRule(threshold))
     return torch.stack(weights, dim=-1).detach(), states[-1].detach()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -11,10 +11,13 @@ from textual.widgets import Input
 
 from mythos.contract.budget import budget
 from mythos.contract.config import Config, RecurrentConfig
+from mythos.contract.load import parse_config
 from mythos_tui.app import MythosApp
 from mythos_tui.screens.configure.budget_panel import BudgetPanel, rows
 from mythos_tui.screens.configure.draft import _RULES, SECTIONS, Draft, as_text, fields, from_text
-from mythos_tui.screens.configure.editors import Choice, FieldRow
+from mythos_tui.screens.configure.editors import Choice, FieldRow, Fixed
+from mythos_tui.screens.configure.form import SectionForm
+from mythos_tui.screens.configure.screen import ConfigureScreen
 from mythos_tui.screens.units import billions, short, size
 from mythos_tui.settings import Context
 from mythos_tui.workers import launch as launching
@@ -134,6 +137,41 @@ def test_settings_of_halting_gate_and_warm_up_are_shown_where_they_matter():
     assert shown("objective.warmup_loops", "train.checkpoint_loops", "train.compile") == [False, False, True]
 
 
+MIXTURE = [{"source": "stdlib"}, {"source": "files", "paths": ["notes"], "weight": 2.0}, {"source": "synthetic"}]
+
+
+def test_a_mixture_is_kept_as_it_was_written_and_stands_for_the_single_source():
+    draft = Draft()
+    by_key = {field.key: field for field in draft.fields("data")}
+    assert draft.applies(by_key["data.source"]) and not draft.applies(by_key["data.mixture"])
+    draft.load({"data": {"mixture": MIXTURE, "dedup": "exact"}})
+    assert as_text(draft.get(by_key["data.mixture"])) == "3 sources, from YAML"
+    for name in ("source", "paths", "include_tests", "dataset", "weight", "quality", "text_key", "task"):
+        assert not draft.applies(by_key[f"data.{name}"])
+    assert draft.applies(by_key["data.mixture"]) and draft.changed(by_key["data.mixture"])
+    draft.set(by_key["data.held_out_percent"], 7.0)
+    config, faults = draft.check()
+    assert config is not None and not faults
+    assert [(one.source, one.weight) for one in config.data.mixture] == [("stdlib", 1), ("files", 2), ("synthetic", 1)]
+    assert parse_config(yaml.safe_load(draft.resolved(config))) == config
+
+
+def test_settings_of_a_source_are_shown_for_it_alone():
+    draft = Draft()
+    by_key = {field.key: field for field in draft.fields("data")}
+    shown = {}
+    for source in by_key["data.source"].choices:
+        draft.set(by_key["data.source"], source)
+        shown[source] = {key.partition(".")[2] for key, field in by_key.items() if draft.applies(field)}
+    common = set.intersection(*shown.values())
+    assert {source: names - common for source, names in shown.items()} == {
+        "stdlib": {"include_tests"},
+        "files": {"paths", "text_key"},
+        "hf": {"text_key", "dataset", "subset", "dataset_split", "max_documents"},
+        "synthetic": {"task", "task_seed", "max_documents"},
+    }
+
+
 def test_rules_are_about_settings_that_exist():
     keys = {field.key for family in ("dense", "recurrent") for section in SECTIONS for field in fields(section, family)}
     named = {key for rule in _RULES.values() for key, _ in rule}
@@ -177,6 +215,24 @@ async def test_the_quickstart_is_loaded_and_its_cost_shown(context: Context, siz
         assert isinstance(row(app, "model.width").editor, Input) and isinstance(
             row(app, "model.tie_embeddings").editor, Choice
         )
+
+
+async def test_a_mixture_is_shown_and_cannot_be_typed_over(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await opened(pilot)
+        screen = cast(ConfigureScreen, app.screen)
+        await screen.show_section("data")
+        screen.draft.load({"data": {"mixture": MIXTURE}})
+        form = screen.query_one("#section-data", SectionForm)
+        await form.follow()
+        form.show_faults({})
+        editor = row(app, "data.mixture").editor
+        assert isinstance(editor, Fixed) and editor.value == "3 sources, from YAML"
+        editor.focus()
+        await pilot.press("x", "backspace", "enter")
+        assert screen.draft.values["data"]["mixture"] == MIXTURE
+        assert row(app, "data.mixture").display and not row(app, "data.source").display
 
 
 async def test_a_wrong_value_is_told_beside_its_field_and_mending_it_helps(context: Context):

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin
 from mythos.contract.config import Config, DataConfig, InferConfig, ObjectiveConfig, TrainConfig
 from mythos.contract.load import FAMILIES, check_config, dump_config, fields_of
 
-Kind = Literal["choice", "switch", "whole", "number", "text", "list"]
+Kind = Literal["choice", "switch", "whole", "number", "text", "list", "fixed"]
+"""`fixed` is shown but not edited: it has parts of its own, which are written in YAML."""
 SECTIONS = ("model", "data", "train", "objective", "infer")
 _TYPES: dict[str, Any] = {"data": DataConfig, "train": TrainConfig, "objective": ObjectiveConfig, "infer": InferConfig}
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
@@ -55,7 +56,7 @@ def _field(section: str, name: str, info: Any) -> Field:
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     if section == "model" and name == "family":
         choices = tuple(reversed(FAMILIES))
-    kind: Kind = "choice" if choices else _kind(info.annotation)
+    kind: Kind = "choice" if choices else "fixed" if name == "mixture" else _kind(info.annotation)
     return Field(section, name, kind, info.description or "", unit, info.default, choices, _bounds(info))
 
 
@@ -75,6 +76,8 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list | tuple):
+        if value and isinstance(value[0], dict):
+            return f"{len(value)} source{'s' * (len(value) > 1)}, from YAML"
         return ", ".join(map(str, value))
     if isinstance(value, float):
         text = f"{value:g}" if float(f"{value:g}") == value else repr(value)
@@ -199,7 +202,7 @@ class Draft:
 @cache
 def _default_items(section: str, family: str) -> tuple[tuple[str, Any], ...]:
     return tuple(
-        (field.name, list(field.default) if field.kind == "list" else field.default)
+        (field.name, list(field.default) if field.kind in ("list", "fixed") else field.default)
         for field in fields(section, family)
     )
 
@@ -213,6 +216,7 @@ _DEEP, _ACT = ("objective.kind", "depth_supervised"), ("objective.kind", "act")
 _READS_MORE = ("objective.kind", ("depth_supervised", "entropy_gate"))
 _HAS_ACT, _HAS_GATE = ("model.halting", "act"), ("model.halting", "gate")
 _EXPERTS = ("model.n_experts", True)
+_ONE_SOURCE: tuple[str, Any] = ("data.mixture", ([], ()))  # no mixture, as YAML or the defaults have it
 _RULES: dict[str, list[tuple[str, Any]]] = {
     "model.n_kv_heads": [("model.attention", "gqa")],
     **{
@@ -225,9 +229,14 @@ _RULES: dict[str, list[tuple[str, Any]]] = {
     "model.loop_index_theta": [("model.loop_index_embedding", True)],
     "model.act_threshold": [_HAS_ACT],
     "model.act_remainder": [_HAS_ACT],
-    "data.paths": [("data.source", "files")],
-    "data.text_key": [("data.source", "files")],
-    "data.include_tests": [("data.source", "stdlib")],
+    "data.mixture": [("data.mixture", True)],
+    **{f"data.{name}": [_ONE_SOURCE] for name in ("source", "quality", "weight")},
+    "data.paths": [_ONE_SOURCE, ("data.source", "files")],
+    "data.text_key": [_ONE_SOURCE, ("data.source", ("files", "hf"))],
+    "data.include_tests": [_ONE_SOURCE, ("data.source", "stdlib")],
+    **{f"data.{name}": [_ONE_SOURCE, ("data.source", "hf")] for name in ("dataset", "subset", "dataset_split")},
+    **{f"data.{name}": [_ONE_SOURCE, ("data.source", "synthetic")] for name in ("task", "task_seed")},
+    "data.max_documents": [_ONE_SOURCE, ("data.source", ("hf", "synthetic"))],
     "train.muon_lr": [("train.optimizer", "muon")],
     "train.checkpoint_loops": [_RECURRENT],
     **{

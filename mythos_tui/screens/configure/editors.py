@@ -61,6 +61,24 @@ class Choice(Widget, can_focus=True):
         self.post_message(self.Changed(self, self.value))
 
 
+class Fixed(Widget, can_focus=True):
+    """A value that is shown only; it can have the focus, so that its explanation can be read."""
+
+    help_text = "This is written in YAML: edit the preset, or another file, and choose it here."
+    DEFAULT_CSS = """
+    Fixed { height: 1; width: auto; padding: 0 1; color: $foreground-muted; }
+    Fixed:focus { background: $surface-lighten-1; }
+    """
+    value: reactive[str] = reactive("", layout=True)
+
+    def __init__(self, value: str) -> None:
+        super().__init__()
+        self.set_reactive(Fixed.value, value)
+
+    def render(self) -> Content:
+        return Content(visible(self.value))
+
+
 class FieldRow(Horizontal):
     """A setting. Posts `Edited` when its value was changed by hand."""
 
@@ -100,6 +118,8 @@ class FieldRow(Horizontal):
             yield Choice(self.field.choices, text)
         elif self.field.kind == "switch":
             yield Choice(("off", "on"), text)
+        elif self.field.kind == "fixed":
+            yield Fixed(text)
         else:
             yield Input(
                 text,
@@ -111,9 +131,9 @@ class FieldRow(Horizontal):
         yield Static(self.field.unit, classes="note -after-choice" if chosen else "note", markup=False)
 
     @property
-    def editor(self) -> Input | Choice:
+    def editor(self) -> Input | Choice | Fixed:
         """What has the focus while this setting is edited."""
-        return self.query_one("Input, Choice")  # type: ignore[return-value]
+        return self.query_one("Input, Choice, Fixed")  # type: ignore[return-value]
 
     def show_value(self, value: Any) -> None:
         """Show a value that did not come from this editor."""

@@ -1,0 +1,60 @@
+"""Tasks on numbers: addition with long carries, and chains of operations modulo 7."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mythos.data.tasks.task import Example, Task, answered
+
+_DIGITS = 12
+_MODULUS = 7
+
+
+def _addition(rng: np.random.Generator, longest: int) -> Example:
+    """`0472+5631=06103`, the first digit first: to know it is to know every carry that runs into it.
+
+    A digit's difficulty is the number of places that its incoming carry has come from, 0 where there is none.
+    """
+    while True:
+        first, second = rng.integers(10, size=(2, _DIGITS))  # least significant digit first
+        if longest:
+            _plant(rng, first, second, longest)
+        else:
+            second = np.array([rng.integers(10 - digit) for digit in first])
+        runs = _carry_runs(first, second)
+        if max(runs) == longest:
+            break
+    values = [int("".join(map(str, digits[::-1]))) for digits in (first, second)]
+    question = f"{values[0]:0{_DIGITS}d}+{values[1]:0{_DIGITS}d}="
+    return answered(question, f"{sum(values):0{_DIGITS + 1}d}", runs[::-1])
+
+
+def _plant(rng: np.random.Generator, first: np.ndarray, second: np.ndarray, run: int) -> None:
+    """Overwrite some digits so that a carry begins and then runs on through digits whose sum is 9."""
+    at = int(rng.integers(_DIGITS - run + 1))
+    first[at] = rng.integers(1, 10)
+    second[at] = rng.integers(10 - first[at], 10)
+    second[at + 1 : at + run] = 9 - first[at + 1 : at + run]
+
+
+def _carry_runs(first: np.ndarray, second: np.ndarray) -> list[int]:
+    """For each digit of the sum, [D + 1] from the least significant one: how many places its carry has run."""
+    runs = [0]
+    for total in first + second:
+        runs.append(1 if total >= 10 else runs[-1] + 1 if total == 9 and runs[-1] else 0)
+    return runs
+
+
+def _modular(rng: np.random.Generator, operations: int) -> Example:
+    """`3+5*4-2=2`: from left to right, modulo 7. No factor is 0, so that every operation counts."""
+    value = int(rng.integers(_MODULUS))
+    question = str(value)
+    for sign in rng.choice(list("+-*"), operations):
+        operand = int(rng.integers(sign == "*", _MODULUS))
+        value = {"+": value + operand, "-": value - operand, "*": value * operand}[str(sign)] % _MODULUS
+        question += f"{sign}{operand}"
+    return answered(question + "=", str(value), operations)
+
+
+ADDITION = Task("addition", "places that the longest carry runs", range(0, 6), range(6, 12), _addition)
+MODULAR = Task("modular", "operations one after the other", range(1, 9), range(9, 17), _modular)

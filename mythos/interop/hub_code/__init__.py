@@ -1,0 +1,1 @@
+"""Modelling code that exported recurrent models carry along. Read as text by `hf_recurrent`, imported by transformers alone."""
