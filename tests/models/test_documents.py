@@ -32,5 +32,5 @@ def test_documents_of_a_row_do_not_see_each_other(kind: str, attention: str) -> 
 
     together = logits(ids, DOCUMENTS)
     alone = torch.cat([logits(part, None) for part in ids.split(LENGTHS, dim=1)], dim=1)
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-10)
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)  # tables of angles are float32
     assert (logits(ids, None) - together).abs().max() > 1e-3

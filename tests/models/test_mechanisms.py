@@ -75,7 +75,7 @@ def test_act_weights_of_every_token_sum_to_one(
     model = act_model(bias, threshold)
     monkeypatch.setattr(model, "one_loop", lambda h, *a: (torch.ones_like(h), None))
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(model, "read_out", lambda state, *a: seen.append(state) or state)
+    monkeypatch.setattr(model, "read_out", lambda state, *_, **__: seen.append(state) or state)
     model.unroll(torch.randint(0, 300, (2, 5)), loops, exit=ActRule(threshold))
     torch.testing.assert_close(seen[-1], torch.ones_like(seen[-1]), atol=1e-6, rtol=0)
 
