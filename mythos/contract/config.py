@@ -173,17 +173,26 @@ class SourceConfig(Section):
         "The Python standard library's own source code, files of yours, a dataset of the Hugging Face hub, or made-up tasks.",
     )
     paths: tuple[str, ...] = setting(
-        (), "files: text, Markdown, source code, JSON, JSON Lines, CSV or Parquet, also .gz or .zst, or folders of them."
+        (),
+        "files: text, Markdown, source code, JSON, JSON Lines, CSV or Parquet, also .gz or .zst, or folders of them.",
     )
-    text_key: str = setting("text", "files, hf: key or column of the text in JSON, JSON Lines, CSV, Parquet and datasets.")
+    text_key: str = setting(
+        "text", "files, hf: key or column of the text in JSON, JSON Lines, CSV, Parquet and datasets."
+    )
     include_tests: bool = setting(False, "stdlib: also its test suites (about 30 MB instead of 12).")
-    dataset: str = setting("", "hf: name on the hub, or the short name of a preset (wikipedia, fineweb-edu, github-code).")
+    dataset: str = setting(
+        "", "hf: name on the hub, or the short name of a preset (wikipedia, fineweb-edu, github-code)."
+    )
     subset: str = setting("", "hf: configuration of the dataset; empty is the preset's, or the only one.")
     dataset_split: str = setting("train", "hf: split of the dataset.")
     task: str = setting("", "synthetic: name of the task; empty is all of them mixed.")
     task_seed: int = setting(0, "synthetic: seed of the examples.", "", ge=0, le=2**31 - 1)
     max_documents: int = setting(
-        0, "hf, synthetic: documents to take; 0 is all of a dataset, and 10,000 made-up ones.", "documents", ge=0, le=10**12
+        0,
+        "hf, synthetic: documents to take; 0 is all of a dataset, and 10,000 made-up ones.",
+        "documents",
+        ge=0,
+        le=10**12,
     )
     quality: Literal["none", "auto", "prose", "code"] = setting(
         "none", "Rules that drop poor documents: those for prose, those for code, or by what each document is."
@@ -213,7 +222,8 @@ class DataConfig(SourceConfig):
         "none", "Drop documents that are the same, or nearly (MinHash over 5-word shingles, 14 bands of 8, as FineWeb)."
     )
     tokenizer: str = setting(
-        "", "A tokenizer.json, a checkpoint, or a name on the hub, to be used instead of training one; empty trains one."
+        "",
+        "A tokenizer.json, a checkpoint, or a name on the hub, to be used instead of training one; empty trains one.",
     )
     held_out_percent: float = setting(
         5.0, "Share of documents kept out of training, chosen by a hash of their identity.", "%", gt=0, le=50

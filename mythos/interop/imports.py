@@ -52,13 +52,18 @@ def write_import(
     tokenizer: bytes,
     note: str,
     remarks: list[str],
+    infer: dict[str, Any] | None = None,
     **facts: Any,
 ) -> Imported:
-    """Make the checkpoint directory `target` of our state dict, in the precision that it has. Raises CheckpointError."""
+    """Make the checkpoint directory `target` of our state dict, in the precision that it has. Raises CheckpointError.
+
+    `infer` are the defaults of generation, `facts` go into the manifest.
+    """
     sections = {
         "note": " ".join([note, *remarks]),
         "model": config.model_dump(),
         "train": {"sequence": min(256, config.context)},
+        "infer": infer or {},
     }
     model = build_model(config, "meta")
     model.load_state_dict(weights, assign=True)

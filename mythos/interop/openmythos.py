@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mythos.checkpoint import replace_checkpoint, write_weights
 from mythos.contract.config import RecurrentConfig
-from mythos.contract.errors import CheckpointError, ConfigError
+from mythos.contract.errors import ConfigError
 from mythos.contract.load import parse_config
 from mythos.interop.files import make_tokenizer, read_settings, read_weights
+from mythos.interop.imports import Imported, check_tensors, some, write_import
 from mythos.interop.openmythos_layout import EMBEDDING, HEAD, LOG_A, LOG_DT, TABLES, decay, rules
-from mythos.models.build import build_model, count_parameters
+from mythos.models.build import build_model
 from mythos.models.injection import LTIInjection
 
 SETTINGS = {
@@ -60,16 +58,6 @@ HARMLESS = {"use_flash_mla"}
 SETTINGS_CLASS = "open_mythos.main.MythosConfig"
 
 
-@dataclass(frozen=True)
-class Imported:
-    """A checkpoint that was made, and what a person should know about it."""
-
-    path: Path
-    model: RecurrentConfig
-    parameters: int
-    remarks: list[str]
-
-
 def import_openmythos(source: Path, target: Path, settings: Path, tokenizer: Path | None = None) -> Imported:
     """Make the checkpoint directory `target` of foreign weights and their JSON configuration.
 
@@ -81,20 +69,8 @@ def import_openmythos(source: Path, target: Path, settings: Path, tokenizer: Pat
     weights, remarks = from_openmythos(foreign, model_config, f"{source} does not fit {settings}")
     vocabulary, said = make_tokenizer(tokenizer, model_config.vocab_size)
     remarks += [said] if said else []
-    sections = {
-        "note": " ".join([f"OpenMythos, imported from {source.name}.", *remarks]),
-        "model": model_config.model_dump(),
-        "train": {"sequence": min(256, model_config.context)},
-        "infer": {"exit": "auto", "loops": model_config.loops},
-    }
-    model = build_model(model_config, "meta")
-    model.load_state_dict(weights, assign=True)
-    parameters = count_parameters(model)
-    facts = {"step": 0, "tokens": 0, "family": "recurrent", "parameters": parameters, "metrics": {}}
-    with replace_checkpoint(target, facts | {"saved": time.time(), "dtype": "float32"}) as directory:
-        (directory / "tokenizer.json").write_bytes(vocabulary)
-        write_weights(directory, model, parse_config(sections), directory / "tokenizer.json")
-    return Imported(target, model_config, parameters, remarks)
+    note, infer = f"OpenMythos, imported from {source.name}.", {"exit": "auto", "loops": model_config.loops}
+    return write_import(target, model_config, weights, vocabulary, note, remarks, infer=infer)
 
 
 def convert_settings(values: dict[str, Any], foreign: dict[str, Tensor], where: str) -> RecurrentConfig:
@@ -143,7 +119,8 @@ def from_openmythos(
     """Our state dict in float32, and remarks on what could not be kept. Raises CheckpointError naming odd tensors."""
     if config.tie_embeddings and HEAD in foreign:
         foreign = {EMBEDDING: foreign[HEAD], **{name: t for name, t in foreign.items() if name != HEAD}}
-    check_tensors(foreign, config, fault)
+    meta = build_model(config, "meta").state_dict()
+    check_tensors(foreign, {name: list(t.shape) for name, t in to_openmythos(meta, config).items()}, fault)
     foreign = {name: tensor.detach().float() for name, tensor in foreign.items()}
     ours = {rule.ours: rule.join(*(foreign[name] for name in rule.theirs)).contiguous() for rule in rules(config)}
     return ours, moved_channels(decay(foreign[LOG_A], foreign[LOG_DT]), ours["injection.raw_dt"], config)
@@ -153,23 +130,6 @@ def to_openmythos(state: dict[str, Tensor], config: RecurrentConfig) -> dict[str
     """Their state dict of ours. The model must have the switches of PUBLISHED, adapters, and SwiGLU."""
     split = {rule.theirs: rule.split(state[rule.ours].detach()) for rule in rules(config)}
     return {n: t.contiguous() for names, tensors in split.items() for n, t in zip(names, tensors, strict=True)}
-
-
-def check_tensors(foreign: dict[str, Tensor], config: RecurrentConfig, fault: str) -> None:
-    """Raises CheckpointError unless names, shapes and numbers are what the configuration asks for."""
-    wanted = {n: list(t.shape) for n, t in to_openmythos(build_model(config, "meta").state_dict(), config).items()}
-    found = {name: list(tensor.shape) for name, tensor in foreign.items()}
-    faults = []
-    if missing := [name for name in wanted if name not in found]:
-        faults.append(f"it lacks {some(missing)}")
-    if surplus := [name for name in found if name not in wanted]:
-        faults.append(f"it holds {some(surplus)}, which the model does not have")
-    if odd := [name for name in wanted if name in found and found[name] != wanted[name]]:
-        faults.append(some([f"{name} is {found[name]} instead of {wanted[name]}" for name in odd]))
-    if faults:
-        raise CheckpointError(f"{fault}: {'; '.join(faults)}.", "Name the configuration that belongs to the weights.")
-    if bad := [n for n, t in foreign.items() if not t.is_floating_point() or not bool(t.isfinite().all())]:
-        raise CheckpointError(f"{fault}: {some(bad)} must hold finite numbers.", "Name weights that are whole.")
 
 
 def moved_channels(theirs: Tensor, raw_dt: Tensor, config: RecurrentConfig) -> list[str]:
@@ -189,8 +149,3 @@ def moved_channels(theirs: Tensor, raw_dt: Tensor, config: RecurrentConfig) -> l
         f"WARNING: A of {count} channels lies outside what a loop may keep here and was moved to the nearest bound, "
         f"channel {worst} the furthest: {float(theirs[worst]):.6f} → {float(ours[worst]):.6f}. Logits will differ slightly."
     ]
-
-
-def some(names: list[str], most: int = 5) -> str:
-    """`a, b, c`; of more than five the first, and how many there are beside."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

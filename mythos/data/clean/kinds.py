@@ -7,7 +7,7 @@ from typing import Literal
 
 Kind = Literal["prose", "code"]
 
-_END = r"(?:\.(?:gz|zst))?(?:[#:~]\d+)?$"  # compressed; the number of a part
+_END = r"(?:\.(?:gz|zst))?(?:[#:~@](?:part-|@)?\d+)?$"  # compressed; the number of a part
 _CODE_NAME = re.compile(
     r"(?:\.(?:py[iwx]?|pxd|ipynb|[chmrsvd]|cc|cpp|cxx|hh|hpp|cu|cuh|mm|java|kts?|scala|groovy|gradle|clj|[cm]?[jt]sx?"
     r"|vue|svelte|s?css|less|x?html?|xml|svg|go|rs|zig|swift|dart|[cf]s|vb|rb|php|p[lm]|lua|jl|hs|mli?|exs?|erl|elm|nim"
