@@ -141,6 +141,20 @@ MUTANTS = (
         "tests/models/test_equivalence.py::test_unroll_equals_the_sparse_path",
     ),
     mutant(
+        "documents of a row that see each other",
+        "models/recurrent.py",
+        "mask = None if documents is None else within_documents(documents)",
+        "mask = None",
+        "tests/models/test_documents.py",
+    ),
+    mutant(
+        "rows of nobody that leave a gradient in the experts",
+        "models/experts.py",
+        "share = torch.cat((gates.reshape(-1), gates.new_zeros(1)))",
+        "share = torch.cat((gates.reshape(-1), gates.new_ones(1)))",
+        "tests/models/test_experts.py",
+    ),
+    mutant(
         "halted tokens' keys and values missing at later loops of the cache",
         "models/recurrent.py",
         "cache.freeze_from(executed, end)",
@@ -296,8 +310,8 @@ MUTANTS = (
     mutant(
         "mixed exits that train without stopping anyone",
         "train/objectives.py",
-        "_unroll(model, inputs, config, plan, exits)",
-        "_unroll(model, inputs, config, plan)",
+        "_unroll(model, batch, config, plan, exits)",
+        "_unroll(model, batch, config, plan)",
         f"{OBJECTIVE}::test_mixed_exits_train_what_inference_does",
     ),
     mutant(

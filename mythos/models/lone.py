@@ -7,7 +7,6 @@ Taken only where nobody could tell: no gradient, no autocast, one dtype, no hook
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -98,9 +97,7 @@ class LoneBlock:
         self.mlp = (mlp.up.weight, mlp.out.weight, mlp.activation) if isinstance(mlp, MLP) else None
         if self.moe is not None:
             self.router, self.bias = self.moe.router.weight, self.moe.router_bias
-            self.experts: dict[int, tuple[Tensor, Tensor]] = {}
-            self.hidden = norm.weight.new_empty(self.moe.k, self.moe.up.shape[1])
-            self.rows = self.hidden.unbind(0)
+            self.up, self.down = self.moe.up, self.moe.out
 
     def __call__(self, x: Tensor, positions: Positions, memory: ChunkView) -> tuple[Tensor, RouterStats | None]:
         """x [1, 1, D] → ([1, 1, D], router statistics if the network routes)."""
@@ -143,21 +140,11 @@ class LoneBlock:
         assert self.moe is not None
         logits = torch.mv(self.router, x)
         chosen = (logits + self.bias).topk(self.moe.k).indices
-        experts = [self._expert(number) for number in chosen.tolist()]
-        shares = [math.exp(logit) for logit in (logits.gather(0, chosen) - logits.max()).tolist()]
-        for (up, _), row in zip(experts, self.rows, strict=True):
-            torch.mv(up, x, out=row)
+        gates = logits.gather(0, chosen).softmax(0)
         y = torch.zeros_like(x) if y is None else y
-        for (_, down), share, row in zip(experts, shares, activate(self.hidden, self.moe.activation), strict=True):
-            y.addmv_(down, row, alpha=share / sum(shares))
+        for expert, gate in zip(chosen.tolist(), gates.tolist(), strict=True):
+            y.addmv_(self.down[expert], activate(torch.mv(self.up[expert], x), self.moe.activation), alpha=gate)
         return y, RouterStats(logits[None], chosen[None])
-
-    def _expert(self, number: int) -> tuple[Tensor, Tensor]:
-        """Its matrices [F or 2F, D] and [D, F], which tokens ask for again from loop to loop."""
-        if number not in self.experts:
-            assert self.moe is not None
-            self.experts[number] = self.moe.up[number], self.moe.out[number]
-        return self.experts[number]
 
 
 def _weight(norm: nn.Module) -> Tensor | None:
