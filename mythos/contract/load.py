@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -155,10 +155,11 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _section_type(field: FieldInfo) -> type[BaseModel]:
-    kind = field.annotation
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind
-    raise TypeError(f"{kind} is not a section")
+    """The section that a field is, or that each item of it is."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    raise TypeError(f"{field.annotation} is not a section")
 
 
 def _sections() -> str:

@@ -50,6 +50,7 @@ def test_there_are_presets_of_both_families() -> None:
     [
         ("model.widht=3", "did you mean width"),
         ("trian.steps=3", "did you mean train"),
+        ("data.mixture=[{source: files, pathz: [x]}]", "did you mean paths"),
         ("train.steps=0", "train.steps"),
         ("train.steps=many", "train.steps"),
         ("model.n_heads=5", "n_heads 5 does not divide width 256"),

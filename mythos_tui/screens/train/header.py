@@ -72,6 +72,10 @@ class RunHeader(Widget):
         done, total = _number(found.get("done")), _number(found.get("total"))
         unit = visible(str(found.get("unit") or ""))
         count = f"{short(done)} of {short(total)} {unit}" if total else f"{short(done)} {unit}"
+        if rate := _number(found.get("rate")):
+            count += f"  {short(rate)}/s"
+        if left := _number(found.get("eta_s")):
+            count += f"  {duration(left)} left"
         return self._bar(
             done / total if total else 0.0, f"  {visible(str(found.get('stage', '')))}  {count}", width, "$secondary"
         )
