@@ -19,6 +19,7 @@ from mythos.contract.errors import DataError
 from mythos.data.prepare import prepare
 from tests.data._corpora import config, contents, files, write_texts
 
+PARTS = 40  # of the corpus below, about
 PREPARE = (
     "from mythos.contract.config import DataConfig\nfrom mythos.data.pipeline import plan\n"
     "from mythos.data.prepare import prepare\nplan.BLOCK_BYTES = 2048\n"
@@ -32,24 +33,30 @@ def start(data: DataConfig) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
 
 
-def finish(data: DataConfig) -> tuple[Path, float]:
-    """Prepare to the end; the folder, and how long it took."""
-    began = time.monotonic()
+def finish(data: DataConfig) -> Path:
+    """Prepare to the end; the folder."""
     process = start(data)
     _, told = process.communicate(timeout=100)
     assert process.returncode == 0, told.decode()
-    return next(path.parent for path in Path(data.cache_dir).glob("corpora/*/meta.json")), time.monotonic() - began
+    return next(path.parent for path in Path(data.cache_dir).glob("corpora/*/meta.json"))
+
+
+def whole_parts(data: DataConfig) -> int:
+    """Parts that lie in the work folder, of texts and of tokens."""
+    return sum(path.name.isdigit() for path in Path(data.cache_dir).glob("corpora/*.work/*/*"))
 
 
 def killed_at_random(tmp_path: Path, data: DataConfig, kills: int, seed: int) -> None:
-    """So many kills, at moments spread over fresh attempts and such that go on; then the same bytes as without any."""
-    whole, seconds = finish(data.model_copy(update={"cache_dir": str(tmp_path / "whole"), "workers": 1}))
+    """So many kills, spread over all stages of fresh attempts and of such that go on; then the bytes of one without any."""
+    whole = finish(data.model_copy(update={"cache_dir": str(tmp_path / "whole"), "workers": 1}))
     moments = random.Random(seed)
     done = went_on = 0
     while done < kills:
-        found = len(list(Path(data.cache_dir).glob("corpora/*.work/*/[0-9]*")))
-        process = start(data)
-        time.sleep(moments.uniform(0.4, 1.0) * seconds)
+        found = whole_parts(data)
+        process, wanted = start(data), found + moments.randint(0 if went_on else 1, PARTS // 3)
+        while process.poll() is None and whole_parts(data) < wanted:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.05))
         if process.poll() is not None:  # it had ended before
             process.communicate()
             shutil.rmtree(data.cache_dir)
@@ -59,10 +66,11 @@ def killed_at_random(tmp_path: Path, data: DataConfig, kills: int, seed: int) ->
         process.communicate()
         assert not psutil.wait_procs(children, timeout=10)[1], "a process outlived the one that started it"
         done, went_on = done + 1, went_on + (found > 0)
-    again, _ = finish(data)
+    again = finish(data)
     assert contents(again) == contents(whole)
     assert sorted(path.suffix for path in again.parent.iterdir()) == ["", ".lock"]
     print(f"{kills} kills, {went_on} of them of an attempt that went on; {len(contents(again))} files equal")
+    assert went_on
 
 
 def corpus(tmp_path: Path, workers: int) -> DataConfig:
@@ -83,7 +91,7 @@ def test_killed_twenty_times(tmp_path: Path, workers: int) -> None:
 def test_a_process_of_the_pool_that_is_killed_is_told_of_and_costs_nothing(tmp_path: Path) -> None:
     data = corpus(tmp_path, workers=2)
     process = start(data)
-    while process.poll() is None and not any(Path(data.cache_dir).glob("corpora/*.work/texts/[0-9]*")):
+    while process.poll() is None and not whole_parts(data):
         time.sleep(0.01)
     children = psutil.Process(process.pid).children() if process.poll() is None else []
     for child in [child for child in children if "spawn_main" in " ".join(child.cmdline())][:1]:

@@ -106,7 +106,7 @@ def test_the_shipped_model_gives_its_logits_and_its_answers(quickstart: tuple[my
     prompt = torch.tensor([encode_prompt(checkpoint.tokenizer, "def read(path):\n    for line in open(path")])
     for loops in (1, 4, 8):
         expected = checkpoint.model(prompt, loops).logits
-        torch.testing.assert_close(foreign(prompt, num_loops=loops).logits, expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(foreign(prompt, num_loops=loops).logits, expected, rtol=1e-5, atol=1e-5)
     for loops, rule in ((4, "fixed"), (8, "state_delta:0.07")):
         asked = {"max_tokens": 32, "temperature": 0, "loops": loops, "exit": rule}
         ours = [

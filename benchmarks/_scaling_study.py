@@ -1,7 +1,7 @@
 """A scaling study at the size of a CPU: dense models × token counts on the standard library's source.
 
-    python benchmarks/scaling_study.py train [--runs DIR]
-    python benchmarks/scaling_study.py points [--runs DIR]
+    python benchmarks/_scaling_study.py train [--runs DIR]
+    python benchmarks/_scaling_study.py points [--runs DIR]
     mythos scaling fit docs/data/scaling-points.csv
 
 `train` goes through `mythos train`, one run after the other, on one thread, and passes over runs that have finished. Every
@@ -85,6 +85,8 @@ def write_points(runs: Path) -> None:
     from mythos.scaling.points import gather
 
     points = gather([name for name, _ in plan() if is_finished(runs / name)], runs).points
+    if not points:
+        raise SystemExit(f"No run of the study has finished in {runs}.")
     POINTS.parent.mkdir(exist_ok=True)
     lines = [f"{p.name},{p.n:.0f},{p.d:.0f},{p.loss:.6f}" for p in sorted(points, key=lambda p: (p.d, p.n, p.name))]
     write_atomic(POINTS, "\n".join(["name,N,D,loss", *lines]) + "\n")
