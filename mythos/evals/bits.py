@@ -80,7 +80,10 @@ def choose_documents(
         chosen.append(document)
         left -= len(document.tokens) - 1
     if not chosen:
-        raise DataError("There is no held-out text to evaluate on.", "Raise data.held_out_percent or add text.")
+        raise DataError(
+            "There is no text to evaluate on: no document gives two tokens.",
+            "Add text; a checkpoint imported without its tokenizer reads ids alone, as in <5><17>: import it with --tokenizer.",
+        )
     return chosen
 
 

@@ -109,5 +109,5 @@ def test_the_subset_is_always_the_same() -> None:
 
 def test_nothing_to_score_is_an_error() -> None:
     for nothing in ([], [HeldOutDocument("empty", np.array([0]), 0)]):
-        with pytest.raises(DataError, match="no held-out text"):
+        with pytest.raises(DataError, match="no document gives two tokens"):
             evaluate(Uniform(), nothing, context=16)  # type: ignore[arg-type]
