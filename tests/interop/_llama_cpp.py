@@ -1,36 +1,46 @@
-"""llama.cpp in this process: text → ids, greedy continuations and log-probabilities, over its own server on loopback."""
+"""llama.cpp in a process of its own: text → ids, greedy continuations and log-probabilities, over its server on loopback.
+
+Of its own, because a server that is let go now and then waits forever; a process can be killed.
+
+    python tests/interop/_llama_cpp.py FILE CONTEXT        prints the server's address and serves until its input ends
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Self
 
-from xllamacpp import CommonParams, Server, ggml_type, llama_flash_attn_type
-
 
 class LlamaCpp:
-    """One model, for a `with`. Keys and values are float32, so that what differs from ours is the file's own doing."""
+    """One model, for a `with`."""
 
     def __init__(self, file: Path, context: int) -> None:
-        params = CommonParams()
-        params.model.path = str(file)
-        params.n_ctx, params.n_parallel, params.n_threads_http = context, 1, 1
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-        params.cache_type_k = params.cache_type_v = ggml_type.GGML_TYPE_F32
-        params.flash_attn_type = llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        params.warmup = params.fit_params = params.ui = params.cache_prompt = False
-        params.verbosity = -1
-        self._server = Server(params)
-        self._connection = http.client.HTTPConnection(self._server.listening_address.removeprefix("http://"))
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(file), str(context)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None and self._process.stderr is not None
+        lines = (line.strip() for line in self._process.stdout)
+        address = next((line for line in lines if line.startswith("http://")), None)
+        if address is None:
+            self._process.wait()
+            raise RuntimeError(f"llama.cpp does not load {file}: {self._process.stderr.read()[-2000:]}")
+        self._connection = http.client.HTTPConnection(address.removeprefix("http://"))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()  # first: a server that ends with a client connected now and then waits forever
-        del self._server
+        self._connection.close()
+        self._process.kill()
+        self._process.communicate()
 
     def ids(self, text: str) -> list[int]:
         """Ids of a prompt."""
@@ -55,3 +65,24 @@ class LlamaCpp:
         answer = json.load(response)
         assert response.status == 200, answer
         return answer
+
+
+def serve(file: str, context: int) -> None:
+    """Keys and values are float32, so that what differs from ours is the file's own doing."""
+    from xllamacpp import CommonParams, Server, ggml_type, llama_flash_attn_type
+
+    params = CommonParams()
+    params.model.path = file
+    params.n_ctx, params.n_parallel, params.n_threads_http = context, 1, 1
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.cache_type_k = params.cache_type_v = ggml_type.GGML_TYPE_F32
+    params.flash_attn_type = llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.warmup = params.fit_params = params.ui = params.cache_prompt = False
+    params.verbosity = -1
+    server = Server(params)
+    print(server.listening_address, flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]))
