@@ -10,10 +10,10 @@ run: $(READY)
 	@$(BIN)/mythos-tui $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
 mutants: $(READY)
 	$(BIN)/python tests/mutants.py
