@@ -38,8 +38,9 @@ class Telemetry:
         return torch.stack([router.load for router in self.routers]).sum(0) if self.routers else None
 
     def router_mean(self, name: str) -> Tensor | None:
-        """Mean over loops of `entropy`, `balance_loss` or `z_loss`."""
-        return torch.stack([getattr(router, name) for router in self.routers]).mean() if self.routers else None
+        """Mean over loops of `entropy`, `balance_loss` or `z_loss`; loops that no token ran say nothing."""
+        asked = [router for router in self.routers if router.active is None or bool(router.active.any())]
+        return torch.stack([getattr(router, name) for router in asked]).mean() if asked else None
 
 
 @dataclass

@@ -17,6 +17,7 @@ from mythos.models.injection import LTIInjection
 from mythos.models.moe import MoE
 from mythos.models.recurrent import RecurrentModel
 from mythos.models.rope import Positions, Rope
+from tests.fakes.checkpoints import VOCAB, tiny_model
 
 SMALL = {
     "vocab_size": 300,
@@ -258,3 +259,13 @@ def test_bfloat16_heads_are_rotated_by_float32_angles() -> None:
     rope, at = Rope(16, 10_000.0), Positions(torch.arange(500), 500)
     x = torch.randn(1, 500, 2, 16).bfloat16()
     assert torch.equal(rope.rotate(x, at), rope.rotate(x.float(), at).bfloat16())
+
+
+def test_loops_after_the_last_token_has_stopped_do_not_spoil_the_router_means() -> None:
+    """The mean of no token is NaN: it made the whole loss NaN as soon as every token of a batch had halted early."""
+    model = tiny_model("recurrent", halting="act").train()
+    ids = torch.randint(0, VOCAB, (2, 6), generator=torch.Generator().manual_seed(0))
+    _, once = model.unroll(ids, 1)
+    _, telemetry = model.unroll(ids, 4, exit=Replay(torch.ones(2, 6, dtype=torch.int64)))
+    for name in ("entropy", "balance_loss", "z_loss"):
+        torch.testing.assert_close(telemetry.router_mean(name), once.router_mean(name))
