@@ -76,10 +76,19 @@ def write_weights(
     directory: Path, model: Model, config: Config, tokenizer: Path, dtype: torch.dtype = torch.float32
 ) -> None:
     """The three files that every checkpoint holds."""
-    weights = {
-        name: t.detach().to("cpu", dtype if t.is_floating_point() else t.dtype).contiguous()
+    write_files(directory, weights_of(model, dtype), config, tokenizer)
+
+
+def weights_of(model: Model, dtype: torch.dtype = torch.float32, copy: bool = False) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name, in host memory; a `copy` stays as it is while the model learns on."""
+    return {
+        name: t.detach().to("cpu", dtype if t.is_floating_point() else t.dtype, copy=copy).contiguous()
         for name, t in model.state_dict().items()
     }
+
+
+def write_files(directory: Path, weights: dict[str, torch.Tensor], config: Config, tokenizer: Path) -> None:
+    """`write_weights` of what `weights_of` gave."""
     save_file(weights, directory / "model.safetensors")
     (directory / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     (directory / "tokenizer.json").write_bytes(tokenizer.read_bytes())

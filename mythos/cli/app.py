@@ -5,7 +5,19 @@ from __future__ import annotations
 import typer
 
 from mythos.cli import data as text
-from mythos.cli import evaluating, exporting, importing, inspecting, models, scaling, training, watching
+from mythos.cli import (
+    doctor,
+    evaluating,
+    exporting,
+    importing,
+    inspecting,
+    launching,
+    models,
+    runs,
+    scaling,
+    training,
+    watching,
+)
 
 app = typer.Typer(
     name="mythos",
@@ -21,13 +33,17 @@ foreign = typer.Typer(help="Make a checkpoint of foreign weights.", no_args_is_h
 app.add_typer(foreign, name="import")
 shipped = typer.Typer(help="Write a checkpoint for shipping or for other programs.", no_args_is_help=True)
 app.add_typer(shipped, name="export")
+app.add_typer(runs.app, name="runs")
+cluster = typer.Typer(help="Train on several machines.", no_args_is_help=True)
+app.add_typer(cluster, name="launch")
 laws = typer.Typer(help="Scaling laws of trained runs, and what a budget should buy.", no_args_is_help=True)
 app.add_typer(laws, name="scaling")
 
 for name, function in {
     "train": training.train,
-    "runs": training.runs,
+    "fork": training.fork,
     "watch": watching.watch,
+    "doctor": doctor.doctor,
     "generate": inspecting.generate,
     "trace": inspecting.trace,
     "eval": evaluating.evaluate,
@@ -47,3 +63,5 @@ shipped.command("hf")(exporting.hf)
 shipped.command("gguf")(exporting.gguf)
 laws.command("fit")(scaling.fit)
 laws.command("plan")(scaling.plan)
+cluster.command("slurm")(launching.slurm)
+cluster.command("node")(launching.node)

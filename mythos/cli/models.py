@@ -46,6 +46,7 @@ def budget(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fals
 def config() -> None:
     """List every key of a configuration: default, unit, bounds, meaning."""
     from mythos.contract.config import (
+        AlertConfig,
         DataConfig,
         DenseConfig,
         InferConfig,
@@ -61,6 +62,7 @@ def config() -> None:
         ("train", "", TrainConfig),
         ("objective", "", ObjectiveConfig),
         ("infer", "", InferConfig),
+        ("alerts", "", AlertConfig),
     ]
     for prefix, title, section in sections:
         print(f"{prefix}{title}: {(section.__doc__ or '').strip()}")

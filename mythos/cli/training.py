@@ -13,6 +13,7 @@ import typer
 from mythos.cli.options import DEFAULT_RUNS, Json, Overrides, Runs, duration, print_json, say
 from mythos.cli.watching import facts, follow_run
 from mythos.contract import liveness
+from mythos.contract.changes import LIVE, ON_RESUME, change, told
 from mythos.contract.config import check_vocabulary
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.load import load_config
@@ -23,6 +24,7 @@ CONTROL_HELP = {
     "pause": "Pause a run between two steps.",
     "resume": "Let a paused run go on. (A stopped or crashed one: mythos train --resume RUN.)",
     "save": "Write a checkpoint now.",
+    "set": "Change settings of a run while it trains, such as train.lr=0.001.",
     "stop": "Save and stop a run; it can be resumed.",
     "kill": "End a run's worker at once, saving nothing.",
 }
@@ -36,24 +38,57 @@ def train(
     runs: Runs = DEFAULT_RUNS,
     run: Annotated[str, typer.Option("--run", help="Name of the new run; made up if left out.")] = "",
     resume: Annotated[str, typer.Option("--resume", metavar="RUN", help="Go on with a stopped or crashed run.")] = "",
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, max=64, help="Processes on this machine, one per GPU (torchrun).")
+    ] = 1,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the worker goes on by itself.")] = False,
 ) -> None:
     """Train a model in a worker of its own, and follow it. Ctrl-C only stops following."""
     from mythos.train import launch
 
     if resume:
-        if config or overrides or run:
+        if config or run:
             raise ConfigError(
                 "--resume goes on with a run as it was configured.",
-                "Leave out CONFIG, --set and --run, or start a new run.",
+                "Leave out CONFIG and --run, or start a new run. --set can change what a run does not stand on.",
             )
-        paths = launch.resume(runs, resume)
+        if overrides:
+            say(told(change(_resting_run(runs, resume), overrides, ON_RESUME)))
+        paths = launch.resume(runs, resume, processes)
     elif config is None:
         raise ConfigError("mythos train needs a configuration.", "Try: mythos train configs/quickstart.yaml")
     else:
         loaded = load_config(config, overrides or [])
         check_vocabulary(loaded.model.vocab_size)
-        paths = launch.start(loaded, runs, run or fresh_name(config.stem), sys.argv)
+        paths = launch.start(loaded, runs, run or fresh_name(config.stem), sys.argv, processes)
+    say(paths.name)
+    if not detach:
+        follow_run(paths, hint=True)
+
+
+def _resting_run(runs: Path, name: str) -> RunPaths:
+    paths = existing_run(runs, name)
+    if liveness.is_locked(paths):
+        raise RunError(
+            f"A worker is already running {paths.name}.", f"Change it with: mythos set {paths.name} KEY=VALUE"
+        )
+    return paths
+
+
+def fork(
+    parent: Annotated[str, typer.Argument(metavar="RUN", help="Name or directory of the run to go on from.")],
+    at: Annotated[
+        int | None, typer.Option("--at", metavar="STEP", help="Its checkpoint; the newest if left out.")
+    ] = None,
+    overrides: Overrides = None,
+    runs: Runs = DEFAULT_RUNS,
+    run: Annotated[str, typer.Option("--run", help="Name of the new run; made up if left out.")] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the worker goes on by itself.")] = False,
+) -> None:
+    """Start a new run from a checkpoint of another one, optimizer and data position included, with other settings."""
+    from mythos.train.fork import fork as start
+
+    paths = start(runs, parent, at, overrides or [], run or fresh_name(Path(parent).name), sys.argv)
     say(paths.name)
     if not detach:
         follow_run(paths, hint=True)
@@ -76,34 +111,45 @@ def runs(folder: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
         print(f"{run.name:<{width}}  {run.state:<10} {step:>15}  {loss:>7}  {eta:>7}")
 
 
+Target = Annotated[str, typer.Argument(help="Name or directory of a run.")]
+Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the worker's answer.")]
+
+
 def control_command(command: str) -> Callable[..., None]:
     """The function behind `mythos pause` and its siblings."""
 
-    def send(
-        run: Annotated[str, typer.Argument(help="Name or directory of a run.")],
-        runs: Runs = DEFAULT_RUNS,
-        wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the worker's answer.")] = 60.0,
-    ) -> None:
-        paths = existing_run(runs, run)
-        if not liveness.is_locked(paths):
-            raise RunError(f"{paths.name} has no living worker.", f"Go on with it: mythos train --resume {paths.name}")
-        events = JsonTail(paths.events, start_at_end_minus=0)
-        identity = send_command(paths, command)
-        answer = _await_answer(paths, events, identity, wait)
-        if answer is None and command == "kill":
-            liveness.kill(paths, read_json(paths.status))
-            say(f"{paths.name}: killed")
-        elif answer is None:
-            raise RunError(
-                f"{paths.name} has not answered within {wait:g} s.",
-                "The command stays in its inbox; `mythos watch` shows what it does.",
-            )
-        elif not answer.get("ok"):
-            raise RunError(f"{paths.name}: {answer.get('message')}.")
-        else:
-            say(f"{paths.name}: {answer.get('message')}")
+    def send(run: Target, runs: Runs = DEFAULT_RUNS, wait: Wait = 60.0) -> None:
+        _ask(existing_run(runs, run), command, wait)
 
-    return send
+    def send_settings(
+        run: Target,
+        overrides: Annotated[list[str], typer.Argument(metavar="KEY=VALUE…", help=f"Of {', '.join(LIVE)}.")],
+        runs: Runs = DEFAULT_RUNS,
+        wait: Wait = 60.0,
+    ) -> None:
+        _ask(existing_run(runs, run), command, wait, overrides=overrides)
+
+    return send_settings if command == "set" else send
+
+
+def _ask(paths: RunPaths, command: str, wait: float, **arguments: Any) -> None:
+    """Send a command to a living worker and print its answer. Raises RunError where it refuses or does not answer."""
+    if not liveness.is_locked(paths):
+        raise RunError(f"{paths.name} has no living worker.", f"Go on with it: mythos train --resume {paths.name}")
+    events = JsonTail(paths.events, start_at_end_minus=0)
+    answer = _await_answer(paths, events, send_command(paths, command, **arguments), wait)
+    if answer is None and command == "kill":
+        liveness.kill(paths, read_json(paths.status))
+        say(f"{paths.name}: killed")
+    elif answer is None:
+        raise RunError(
+            f"{paths.name} has not answered within {wait:g} s.",
+            "The command stays in its inbox; `mythos watch` shows what it does.",
+        )
+    elif not answer.get("ok"):
+        raise RunError(f"{paths.name}: {str(answer.get('message')).rstrip('.')}.")
+    else:
+        say(f"{paths.name}: {answer.get('message')}")
 
 
 def _await_answer(paths: RunPaths, events: JsonTail, identity: str, wait: float) -> dict[str, Any] | None:

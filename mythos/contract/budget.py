@@ -209,7 +209,7 @@ def budget(config: Config, precision: str = "bf16") -> Budget:
     c, train = config.model, config.train
     count = parameters(c)
     span = (train.sequence + 1) / 2
-    tokens = train.steps * train.batch_size * train.sequence
+    tokens = train.length * train.batch_size * train.sequence
     return Budget(
         parameters=count,
         loops=c.loops if isinstance(c, RecurrentConfig) else 1,

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,14 @@ def new_checkpoint(target: Path, facts: dict[str, Any]) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Take a checkpoint away at once for every reader; what dying leaves of it `sweep` clears. Errors are ignored."""
+    with suppress(OSError):
+        discarded = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        os.rename(path, discarded)
+        shutil.rmtree(discarded, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:

@@ -249,7 +249,20 @@ class TrainConfig(Section):
     """Length, optimizer and bookkeeping of a run."""
 
     steps: int = setting(2000, "Optimizer steps.", "steps", ge=1, le=100_000_000)
+    max_tokens: int = setting(
+        0,
+        "Most tokens to train on; 0 is no limit. The run ends at the first limit it meets.",
+        "tokens",
+        ge=0,
+        le=10**16,
+    )
+    max_minutes: float = setting(
+        0.0, "Most minutes of training, pauses left out; 0 is no limit.", "minutes", ge=0, le=10_000_000
+    )
     batch_size: int = setting(16, "Sequences per step.", "sequences", ge=1, le=65_536)
+    accumulate: int = setting(
+        1, "Parts that each process cuts its share of a step into; less memory, more time.", "parts", ge=1, le=65_536
+    )
     sequence: int = setting(256, "Tokens per sequence; at most the model's context.", "tokens", ge=4, le=2_097_152)
     document_mask: bool = setting(
         False, "Let no token attend to another document of its sequence; slower, as attention then needs a mask."
@@ -261,16 +274,26 @@ class TrainConfig(Section):
     muon_lr: float = setting(0.02, "Peak learning rate of Muon.", "", gt=0, le=1)
     weight_decay: float = setting(0.1, "Decoupled weight decay of matrices.", "", ge=0, le=1)
     warmup_steps: int = setting(100, "Steps of linear warm-up.", "steps", ge=0, le=1_000_000)
+    schedule: Literal["cosine", "wsd", "linear", "constant"] = setting(
+        "cosine",
+        "Learning rate after the warm-up: down a cosine or a line, late (wsd: warm-up, stable, decay), or not.",
+    )
+    decay_share: float = setting(
+        0.2, "wsd: share of the steps after the warm-up in which the learning rate decays.", "", gt=0, le=1
+    )
     min_lr_ratio: float = setting(
-        0.1, "Learning rate at the end of the cosine, as a share of its peak.", "", ge=0, le=1
+        0.1, "Learning rate at the end of the schedule, as a share of its peak.", "", ge=0, le=1
     )
     grad_clip: float = setting(1.0, "Largest norm of the gradient; 0 is no limit.", "", ge=0, le=1000)
     seed: int = setting(1337, "Seed of weights, order of data and loop counts.", "", ge=0, le=2**31 - 1)
-    device: Literal["auto", "cpu", "cuda"] = setting("auto", "Where to train; auto is CUDA if there is one.")
-    precision: Literal["auto", "bf16", "fp32"] = setting(
-        "auto", "Arithmetic of matmuls; auto is bf16 where it is measured faster."
+    device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "Where to train; auto is CUDA if there is one.")
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = setting(
+        "auto", "Arithmetic of matmuls; auto is bf16 where it is measured faster, on CUDA bf16 or else fp16."
     )
-    threads: int = setting(0, "CPU threads; 0 is one per core.", "threads", ge=0, le=1024)
+    parallel: Literal["none", "ddp", "fsdp"] = setting(
+        "none", "Several processes: each holds the whole model (ddp), or a part of every weight (fsdp, AdamW only)."
+    )
+    threads: int = setting(0, "CPU threads; 0 is as many as are measured fastest.", "threads", ge=0, le=1024)
     checkpoint_loops: bool = setting(
         False, "Keep no activations inside a loop and compute them again in the backward pass: less memory, more time."
     )
@@ -293,6 +316,30 @@ class TrainConfig(Section):
     keep_checkpoints: int = setting(
         3, "Newest checkpoints to keep; the best and the latest are always kept.", "checkpoints", ge=1, le=10_000
     )
+    keep_every: int = setting(
+        0, "Keep for good every checkpoint at a multiple of this step; 0 is none.", "steps", ge=0, le=10_000_000
+    )
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = setting(
+        (), "Where metrics go besides the run directory: tensorboard, wandb, trackio."
+    )
+
+    @property
+    def length(self) -> int:
+        """Steps of the run: `steps`, or fewer where `max_tokens` allows no more; at least one."""
+        allowed = self.max_tokens // (self.batch_size * self.sequence) if self.max_tokens else self.steps
+        return max(1, min(self.steps, allowed))
+
+    @model_validator(mode="after")
+    def _parts_are_equal_and_shards_fit(self) -> TrainConfig:
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide into accumulate {self.accumulate} equal parts"
+            )
+        if self.parallel == "fsdp" and self.optimizer == "muon":
+            raise ValueError(
+                "parallel 'fsdp' splits the matrices that Muon needs whole; take optimizer 'adamw', or 'ddp'"
+            )
+        return self
 
 
 class ObjectiveConfig(Section):
@@ -366,6 +413,27 @@ class InferConfig(Section):
         return self
 
 
+Policy = Literal["note", "pause", "stop"]
+StepPolicy = Literal["note", "skip", "pause", "stop"]
+"""skip leaves out an update before it is made, so it is for what the step itself shows."""
+
+
+class AlertConfig(Section):
+    """What the trainer does about each kind of trouble: note it and go on, skip such updates, pause or stop."""
+
+    nan: StepPolicy = setting(
+        "stop", "Loss or gradient is NaN or infinite: skip leaves out such updates, stop saves nothing of them."
+    )
+    loss_spike: Policy = setting("note", "The loss jumps six robust deviations above its past.")
+    gradient_spike: Policy = setting("note", "The gradient's norm jumps likewise.")
+    expert_collapse: Policy = setting("note", "Few experts take most tokens, or some take none.")
+    halting_collapse: Policy = setting("note", "Learned halting stops every token at the same loop.")
+    state_growth: Policy = setting("note", "The state's norm goes on growing from loop to loop.")
+    rho_a: Policy = setting("note", "ρ(A) comes to its bound model.a_max.")
+    overfitting: Policy = setting("note", "Held-out loss rises while training loss falls.")
+    low_throughput: Policy = setting("note", "Training becomes slow against its own past.")
+
+
 EXIT_RULES: dict[str, tuple[float, float] | None] = {
     "auto": None,
     "act": None,
@@ -413,6 +481,9 @@ class Config(Section):
     )
     infer: InferConfig = Field(
         default_factory=InferConfig, description="Defaults of generation.", json_schema_extra={"unit": ""}
+    )
+    alerts: AlertConfig = Field(
+        default_factory=AlertConfig, description="What is done about trouble.", json_schema_extra={"unit": ""}
     )
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ import socket
 import stat
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,9 @@ if TYPE_CHECKING:  # readers start without pydantic
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 COMMAND_BYTES = 1 << 16
 """Largest file that is read as a command."""
-COMMANDS = ("pause", "resume", "save", "stop", "kill")
+COMMANDS = ("pause", "resume", "save", "set", "stop", "kill")
+LINES_WAITING = 10_000
+"""Most lines that wait for a disk to take them again."""
 STATES = ("preparing", "running", "paused", "finished", "failed", "stopped")
 
 
@@ -168,13 +171,21 @@ class LineWriter:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         size = os.fstat(self._file).st_size  # a predecessor may have died in the middle of a line
         self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+        self._waiting: deque[bytes] = deque(maxlen=LINES_WAITING)
 
     def write(self, value: dict[str, Any]) -> bool:
         """One call of write(2) per line, so that lines of a killed worker are whole but for the last.
 
-        False where the disk refuses: the line is lost, and what there is of it is ended before the next.
+        False where the disk refuses: the line waits for the next call, and what there is of it is ended before.
         """
-        line = b"\n" * self._torn + (json.dumps(value, default=float) + "\n").encode()
+        self._waiting.append((json.dumps(value, default=float) + "\n").encode())
+        while self._waiting:
+            if not self._append(b"\n" * self._torn + self._waiting[0]):
+                return False
+            self._waiting.popleft()
+        return True
+
+    def _append(self, line: bytes) -> bool:
         try:
             written = os.write(self._file, line)
         except OSError:

@@ -1,43 +1,83 @@
-"""Checkpoints of a run: weights and everything that resuming needs, kept or thinned out."""
+"""Checkpoints of a run: weights and everything that resuming needs, written whole, found again, thinned out."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from mythos.checkpoint import load_weights, write_weights
-from mythos.contract.checkpoints import find_checkpoint, list_checkpoints, new_checkpoint, read_manifest
+from mythos.checkpoint import load_weights, weights_of, write_files
+from mythos.contract.checkpoints import (
+    find_checkpoint,
+    list_checkpoints,
+    new_checkpoint,
+    read_manifest,
+    remove_checkpoint,
+)
+from mythos.contract.config import Config
 from mythos.contract.errors import CheckpointError
 from mythos.contract.rundir import NAME, RunPaths, write_atomic
 from mythos.models.build import count_parameters
 from mythos.train.loop import Trainer
 
 
-def save(paths: RunPaths, trainer: Trainer, tokenizer: Path, metrics: dict[str, Any], best: bool) -> str:
-    """Write the checkpoint of the current step, move `latest` (and `best`) to it, drop old ones. Returns its name.
+@dataclass(frozen=True)
+class Snapshot:
+    """One moment of a training: what its checkpoint will hold. Tensors are in host memory; `guard` is JSON."""
 
-    Raises CheckpointError where the disk refuses; the checkpoints before it are whole then.
-    """
-    name = f"step-{trainer.steps_done:08d}"
+    weights: dict[str, Tensor]
+    tensors: dict[str, Tensor]
+    plain: dict[str, Any]
+    guard: str
+    config: Config
+    facts: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"step-{self.facts['step']:08d}"
+
+
+def take(trainer: Trainer, metrics: dict[str, Any], guard: str = "{}", copy: bool = False) -> Snapshot:
+    """The trainer as it is now; a `copy` stays so while the training goes on. For rank 0."""
+    model, (tensors, plain) = trainer.whole_model(), trainer.state()
+    assert model is not None, "rank 0 saves"
     facts = {
         "step": trainer.steps_done,
         "tokens": trainer.tokens_done,
         "family": trainer.config.model.family,
-        "parameters": count_parameters(trainer.model),
+        "parameters": count_parameters(model),
+        "precision": trainer.device.precision,
+        "threads": trainer.device.threads,
         "metrics": metrics,
         "saved": time.time(),
-        "run": paths.name,
     }
+    held = {key: tensor.detach().to("cpu", copy=copy).contiguous() for key, tensor in tensors.items()}
+    return Snapshot(weights_of(model, copy=copy), held, plain, guard, trainer.config, facts)
+
+
+def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> str:
+    """Make a checkpoint of a snapshot, move `latest` (and `best`) to it, drop old ones. Returns its name.
+
+    Touches nothing but files. Raises CheckpointError where the disk refuses, and for weights that are not finite, since
+    they would push out good ones; the checkpoints before it are whole then.
+    """
+    name = snapshot.name
+    if not all(bool(tensor.isfinite().all()) for tensor in snapshot.weights.values()):
+        raise CheckpointError(
+            f"{name} is not saved: its weights are not finite.",
+            "Resume from the last checkpoint with a lower train.lr.",
+        )
     try:
-        with new_checkpoint(paths.checkpoints / name, facts) as directory:
-            write_weights(directory, trainer.model, trainer.config, tokenizer)
-            _write_state(directory / "state", trainer)
+        paths.checkpoints.mkdir(exist_ok=True)  # never the run itself: a run that was removed stays away
+        with new_checkpoint(paths.checkpoints / name, {**snapshot.facts, "run": paths.name}) as directory:
+            write_files(directory, snapshot.weights, snapshot.config, tokenizer)
+            _write_state(directory / "state", snapshot)
         write_atomic(paths.checkpoints / "latest", name + "\n")
         if best:
             write_atomic(paths.checkpoints / "best", name + "\n")
@@ -45,25 +85,60 @@ def save(paths: RunPaths, trainer: Trainer, tokenizer: Path, metrics: dict[str, 
         raise CheckpointError(
             f"{name} cannot be saved: {error}.", "Make room for it, or mend the folder; earlier checkpoints are whole."
         ) from None
-    _thin_out(paths, trainer.config.train.keep_checkpoints)
+    _thin_out(paths, snapshot)
     return name
 
 
-def _write_state(folder: Path, trainer: Trainer) -> None:
-    tensors, plain = trainer.state()
+def save(paths: RunPaths, trainer: Trainer, tokenizer: Path, metrics: dict[str, Any], best: bool) -> str:
+    """`take` and `write` at once, while the training waits."""
+    return write(paths, take(trainer, metrics), tokenizer, best)
+
+
+def _write_state(folder: Path, snapshot: Snapshot) -> None:
     folder.mkdir()
-    save_file(
-        {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, folder / "trainer.safetensors"
-    )
-    (folder / "trainer.json").write_text(json.dumps(plain), encoding="utf-8")
+    save_file(snapshot.tensors, folder / "trainer.safetensors")
+    (folder / "trainer.json").write_text(json.dumps(snapshot.plain), encoding="utf-8")
+    (folder / "guard.json").write_text(snapshot.guard, encoding="utf-8")
+
+
+def _thin_out(paths: RunPaths, snapshot: Snapshot) -> None:
+    """Remove all but the newest `keep_checkpoints`, every `keep_every`-th step, the best and the one just written."""
+    train = snapshot.config.train
+    kept = {pointer(paths, "best"), snapshot.name}
+    for info in list_checkpoints(paths.checkpoints)[train.keep_checkpoints :]:
+        for_good = train.keep_every and info.step % train.keep_every == 0
+        if info.path.name not in kept and not for_good:
+            remove_checkpoint(info.path)
+
+
+def newest_whole(paths: RunPaths) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that a run can go on from, every byte of it checked, and why newer ones cannot be used.
+
+    Those are set aside under a hidden name. Raises CheckpointError where there are checkpoints and none can be used.
+    """
+    faults: dict[Path, str] = {}
+    for path in sorted(paths.checkpoints.glob("step-*"), reverse=True):
+        try:
+            read_manifest(path, check_hashes=True)
+            if not (path / "state").is_dir():
+                raise CheckpointError(f"{path} holds no training state.")
+        except CheckpointError as error:
+            faults[path] = error.message
+            continue
+        for damaged in faults:
+            damaged.rename(damaged.with_name(f".damaged-{damaged.name}-{time.time_ns()}"))
+        return path, list(faults.values())
+    if faults:
+        raise CheckpointError(
+            f"No checkpoint of {paths.name} can be used: {' '.join(faults.values())}",
+            "Put a copy back, or start a new run from the weights with train.init_from.",
+        )
+    return None, []
 
 
 def restore(checkpoint: Path, trainer: Trainer) -> None:
-    """Continue exactly where a checkpoint was saved. Raises CheckpointError where it is damaged or was shipped without state."""
-    read_manifest(checkpoint, check_hashes=True)
+    """Continue exactly where a whole checkpoint was saved. Raises CheckpointError where its state does not fit."""
     state = checkpoint / "state"
-    if not state.is_dir():
-        raise CheckpointError(f"{checkpoint} holds no training state.", "Resume from a checkpoint inside a run.")
     load_weights(trainer.model, checkpoint / "model.safetensors", trainer.device.name)
     trainer.rebind()
     try:
@@ -100,11 +175,3 @@ def pointer(paths: RunPaths, name: str) -> str | None:
     except (OSError, ValueError):
         return None
     return target if NAME.fullmatch(target) else None
-
-
-def _thin_out(paths: RunPaths, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints and the best one."""
-    best = pointer(paths, "best")
-    for info in list_checkpoints(paths.checkpoints)[keep:]:
-        if info.path.name != best:
-            shutil.rmtree(info.path, ignore_errors=True)

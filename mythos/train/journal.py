@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from mythos.contract.errors import MythosError, RunError
 from mythos.contract.liveness import process_identity
-from mythos.contract.rundir import LineWriter, RunPaths, take_commands, write_json
+from mythos.contract.rundir import LineWriter, RunPaths, take_commands, write_atomic, write_json
 
 STATUS_EVERY_S = 0.5
 
@@ -84,11 +87,16 @@ class Journal:
 
 
 class Control:
-    """Commands from the inbox and from signals."""
+    """Commands from the inbox and from signals. `change` puts overrides in force and says what they changed.
 
-    def __init__(self, paths: RunPaths, journal: Journal) -> None:
-        self.paths, self.journal = paths, journal
+    `can_save` once there are weights; `discard` where they are broken and a stop shall not save them.
+    """
+
+    def __init__(self, paths: RunPaths, journal: Journal, change: Callable[[list[str]], str]) -> None:
+        self.paths, self.journal, self.change = paths, journal, change
         self.paused = False
+        self.can_save = False
+        self.discard = False
         self.save_ids: list[str] = []
         self.stop_requested = ""
         self._checked = 0.0
@@ -112,7 +120,7 @@ class Control:
 
     def _obey(self, command: dict[str, Any]) -> None:
         name, identity = str(command.get("command", "")), str(command.get("id", ""))
-        if name == "save":
+        if name == "save" and self.can_save:
             self.save_ids.append(identity)  # acknowledged once it is done
             return
         if name == "kill":
@@ -125,8 +133,21 @@ class Control:
         elif name in ("pause", "resume"):
             self.paused = name == "pause"
             self.acknowledge(identity, name, True, "pausing" if self.paused else "going on")
+        elif name == "set":
+            self.acknowledge(identity, name, *self._set(command.get("arguments")))
+        elif name == "save":
+            self.acknowledge(identity, name, False, "nothing to save yet: the run is being prepared")
         else:
             self.acknowledge(identity, name, False, f"unknown or damaged command {name!r}")
+
+    def _set(self, arguments: Any) -> tuple[bool, str]:
+        overrides = arguments.get("overrides") if isinstance(arguments, dict) else None
+        if not isinstance(overrides, list) or not all(isinstance(text, str) for text in overrides):
+            return False, "set needs a list of overrides such as train.lr=0.001"
+        try:
+            return True, self.change(overrides)
+        except MythosError as error:
+            return False, str(error)
 
     def acknowledge(self, identity: str, command: str, ok: bool, message: str) -> None:
         say(time.strftime("%H:%M:%S"), f"command {command}: {message}")
@@ -136,3 +157,44 @@ class Control:
         """For long work that polls: whether to give up now."""
         self.poll()
         return bool(self.stop_requested)
+
+
+def report_failure(journal: Journal, error: BaseException) -> None:
+    """Tell the run directory what went wrong, in words a person can act on."""
+    message = error.message if isinstance(error, MythosError) else str(error) or type(error).__name__
+    hint = error.hint if isinstance(error, MythosError) else "output.log holds the details."
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in message.lower()
+        or "can't allocate memory" in message.lower()
+    ):
+        hint = "Use a smaller train.batch_size or train.sequence."
+    facts = {"type": type(error).__name__, "message": message, "hint": hint}
+    journal.event("error", **facts)
+    journal.state("failed", message, 0, error=facts, eta_s=None)
+
+
+def cut_metrics(paths: RunPaths, step: int) -> int:
+    """Drop the lines of metrics.jsonl beyond a step, which a resumed run will write again, and broken ones.
+
+    Returns how many. Raises RunError where the folder refuses; the file is as it was then.
+    """
+    try:
+        lines = paths.metrics.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if _is_up_to(line, step)]
+        if len(kept) < len(lines):
+            write_atomic(paths.metrics, b"".join(kept).decode())  # a new file, so that its readers begin anew
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise RunError(
+            f"{paths.metrics} cannot be written: {error.strerror}.", "Make room for it, or mend the folder."
+        ) from None
+    return len(lines) - len(kept)
+
+
+def _is_up_to(line: bytes, step: int) -> bool:
+    try:
+        return bool(line.endswith(b"\n") and json.loads(line)["step"] <= step)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False

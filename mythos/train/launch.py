@@ -1,4 +1,4 @@
-"""Start a training worker that outlives whoever started it. Loads no torch."""
+"""Start a training worker that outlives whoever started it: one process, or several under torchrun. Loads no torch."""
 
 from __future__ import annotations
 
@@ -7,57 +7,92 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mythos.contract.changes import current_config
 from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.config import Config
 from mythos.contract.errors import RunError
 from mythos.contract.rundir import RunPaths, acquire_lock, create_run, existing_run
 from mythos.contract.watch import read_json
+from mythos.train.ranks import check_parts
+
+SHUTDOWN_S = 10
+"""Seconds that the other processes of a run have to end by themselves once one of them has failed."""
 
 
-def start(config: Config, runs: str | Path, name: str, argv: list[str]) -> RunPaths:
-    """Create the run and start its worker. Raises RunError where the name is taken or unfit, or the folder refuses."""
+def start(config: Config, runs: str | Path, name: str, argv: list[str], processes: int = 1) -> RunPaths:
+    """Create the run and start its worker, here in as many `processes` as are asked for.
+
+    Raises RunError where the name is taken or unfit, or the folder refuses, ConfigError where so many processes cannot.
+    """
+    if processes > 1 and config.train.parallel == "none":
+        config = config.model_copy(update={"train": config.train.model_copy(update={"parallel": "ddp"})})
+    check_parts(config.train, processes)
     paths = create_run(runs, name, config, argv)
-    _spawn(paths, resume=False)
+    _spawn(paths, resume=False, processes=processes)
     return paths
 
 
-def resume(runs: str | Path, name: str) -> RunPaths:
-    """Start a worker that goes on from the latest whole checkpoint. Raises RunError where there is nothing to go on with."""
+def resume(runs: str | Path, name: str, processes: int = 1) -> RunPaths:
+    """Start a worker that goes on from the latest whole checkpoint, perhaps in another number of processes.
+
+    Raises RunError where there is nothing to go on with, ConfigError where so many processes cannot.
+    """
     paths = existing_run(runs, name)
     status = read_json(paths.status) or {}
-    if status.get("state") == "finished":
-        raise RunError(f"The run {paths.name} is finished.", "Start a new run with more train.steps.")
+    if status.get("state") == "finished" and current_config(paths).train.length <= status.get("step", 0):
+        raise RunError(
+            f"The run {paths.name} is finished.",
+            f"Give it more steps: mythos train --resume {paths.name} --set train.steps=N.",
+        )
     if not any(info.resumable for info in list_checkpoints(paths.checkpoints)):
         raise RunError(
             f"The run {paths.name} has no whole checkpoint to resume from.",
             f"Start it anew: mythos train {paths.config} --run NAME.",
         )
-    _spawn(paths, resume=True)
+    if processes > 1:
+        check_parts(current_config(paths).train, processes)
+    _spawn(paths, resume=True, processes=processes)
     return paths
 
 
-def _spawn(paths: RunPaths, resume: bool) -> None:
-    """The lock is taken here and inherited, so there is no moment in which a started run looks dead."""
+def node_command(paths: RunPaths, lock: int, nodes: int, processes: int, meet: str, identity: str) -> list[str]:
+    """torchrun on one of several machines that meet at `meet` (HOST:PORT): the worker in `processes` on each."""
+    meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={meet}", f"--rdzv-id={identity}"]
+    return _command(paths, lock, True, [*meeting, f"--nproc-per-node={processes}", "--shutdown-timeout=120"])
+
+
+def worker_environment(processes: int) -> dict[str, str]:
+    """Of the worker: output at once, and on Apple's GPUs what they cannot compute is computed on the CPU.
+
+    Several processes share the cores; torchrun would give each a single one.
+    """
+    shared = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))} if processes > 1 else {}
+    return {"PYTORCH_ENABLE_MPS_FALLBACK": "1", **shared, **os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def _command(paths: RunPaths, lock: int, resume: bool, torchrun: list[str]) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", *torchrun] if torchrun else []
+    worker = ["-m", "mythos.train.worker", str(paths.root.resolve()), str(lock), *(["--resume"] if resume else [])]
+    return [sys.executable, "-u", *launcher, *worker]
+
+
+def _spawn(paths: RunPaths, resume: bool, processes: int = 1) -> None:
+    """The lock is taken here and inherited, so there is no moment in which a started run looks dead.
+
+    Of several processes it is torchrun that holds it: for as long as any of them lives.
+    """
+    several = ["--standalone", f"--nproc-per-node={processes}", f"--shutdown-timeout={SHUTDOWN_S}"]
     lock = acquire_lock(paths)
     try:
-        command = [
-            sys.executable,
-            "-u",
-            "-m",
-            "mythos.train.worker",
-            str(paths.root.resolve()),
-            str(lock),
-            *(["--resume"] if resume else []),
-        ]
         with open(paths.log, "ab") as log:
             subprocess.Popen(
-                command,
+                _command(paths, lock, resume, several if processes > 1 else []),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(lock,),
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=worker_environment(processes),
             )
     except OSError as error:
         raise RunError(

@@ -1,12 +1,15 @@
 """The training loop as an object: one `step()` at a time, with everything that resuming needs in `state()`.
 
-It knows models, data and its siblings; nothing of files to write, processes or who watches.
+It knows models, data and its siblings; nothing of files to write, processes or who watches. Where several ranks train,
+each has a trainer, and what rank 0 does with its own, the others do as well (see `everywhere` and `follower`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,18 +18,34 @@ from mythos.contract.budget import flops_training
 from mythos.contract.config import Config, RecurrentConfig
 from mythos.data.loader import Loader
 from mythos.data.shards import Split
-from mythos.models.build import build_model, compile_for_training
+from mythos.models.build import Model, build_model, compile_for_training
 from mythos.models.recurrent import moe_layers
 from mythos.models.telemetry import Telemetry
 from mythos.train.device import Device
-from mythos.train.objectives import compute_loss
+from mythos.train.distributed import Parallel, merge, skip_draws, whole_model
+from mythos.train.objectives import Loss
 from mythos.train.optim import Optimizer
+from mythos.train.ranks import Ranks, check_parts
 from mythos.train.schedule import LoopSampler, Plan, lr_share
+
+ALONE = Ranks()
+Result = TypeVar("Result")
+
+
+def everywhere(method: Callable[[Trainer], Result]) -> Callable[[Trainer], Result]:
+    """A method of the trainer that every rank must run: calling it on rank 0 has the followers run it too."""
+
+    @wraps(method)
+    def ordered(trainer: Trainer) -> Result:
+        trainer.ranks.order(method.__name__)
+        return method(trainer)
+
+    return ordered
 
 
 @dataclass
 class StepResult:
-    """One optimizer step. Tensors are left on the device: reading them is the caller's decision."""
+    """One optimizer step of all ranks. Tensors are left on the device: reading them is the caller's decision."""
 
     step: int
     tokens: int
@@ -43,45 +62,57 @@ class StepResult:
 class Trainer:
     """Model, optimizer, loader and samplers of one run."""
 
-    def __init__(self, config: Config, train: Split, device: Device) -> None:
-        self.config = config
-        self.device = device
+    def __init__(self, config: Config, train: Split, device: Device, ranks: Ranks = ALONE) -> None:
+        self.config, self.device, self.ranks = config, device, ranks
+        check_parts(config.train, ranks.world)
         torch.manual_seed(config.train.seed)
-        self.model = build_model(config.model).to(device.name)
+        self.model = build_model(config.model)
+        if config.train.parallel != "fsdp":
+            self.model.to(device.name)
         if config.train.compile:
             compile_for_training(self.model)
-        self.rebind()
-        self.loader = Loader(train, config.train.sequence, config.train.batch_size, config.train.seed)
+        sizes = config.train.sequence, config.train.batch_size, config.train.seed
+        self.loader = Loader(train, *sizes, rank=ranks.rank, world=ranks.world)
         self.sampler = LoopSampler(config) if isinstance(config.model, RecurrentConfig) else None
         self.steps_done = 0
         self.tokens_done = 0
+        self.seconds_done = 0.0  # told by the worker; rank 0's count
+
+    @cached_property
+    def parallel(self) -> Parallel:
+        """The model shared out over the ranks, at its first use: until then it is whole and weights may be loaded."""
+        return Parallel(self.model, self.config, self.device, self.ranks)
+
+    @cached_property
+    def optimizer(self) -> Optimizer:
+        """Of the parameters as they are once shared out."""
+        return Optimizer(self.parallel.model, self.config.train, self.device.scaler())
 
     def rebind(self) -> None:
-        """New parameters have replaced the old ones: a fresh optimizer for them."""
-        self.optimizer = Optimizer(self.model, self.config.train)
-        learning = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        self._frozen_for_gate = [parameter for name, parameter in learning if not name.startswith("halt.")]
+        """New parameters have replaced the old ones: share them out anew, with a fresh optimizer."""
+        for made in ("parallel", "optimizer"):
+            self.__dict__.pop(made, None)
 
+    @everywhere
     def step(self) -> StepResult:
         """Forward, backward, update; then the router biases, once."""
         config = self.config
         self.model.train()
-        draw = self.loader.next_with_documents if config.train.document_mask else self.loader.next
-        inputs, targets, *documents = (torch.from_numpy(part).to(self.device.name) for part in draw())
-        plan = self.sampler.draw(self.steps_done) if self.sampler else Plan()
-        for parameter in self._frozen_for_gate:
-            parameter.requires_grad_(not plan.gate_only)
-        lr, muon_lr = self.optimizer.set_share(lr_share(self.steps_done, config))
-        with self.device.autocast():
-            loss = compute_loss(self.model, inputs, targets, config, plan, self.steps_done, *documents)
-        loss.total.backward()
+        seconds = self.ranks.agree(round(1000 * self.seconds_done))[0] / 1000 if config.train.max_minutes else 0.0
+        batch, plan = self._draw(seconds)
+        lr, muon_lr = self.optimizer.set_share(lr_share(self.steps_done, config, seconds))
+        for name, parameter in self.optimizer.named:
+            if not name.startswith("halt."):
+                parameter.requires_grad_(not plan.gate_only)
+        loss = merge(self._passes(batch, plan), self.ranks)
         grad_norm = self.optimizer.step()
         load = loss.telemetry.expert_load
         if load is not None and config.objective.router_bias_rate and not plan.gate_only:
             for layer in moe_layers(self.model):
                 layer.update_bias(load, config.objective.router_bias_rate)
+        tokens = batch[0].numel() * self.ranks.world
         self.steps_done += 1
-        self.tokens_done += inputs.numel()
+        self.tokens_done += tokens
         return StepResult(
             self.steps_done,
             self.tokens_done,
@@ -91,20 +122,52 @@ class Trainer:
             grad_norm,
             lr,
             muon_lr,
-            flops_training(config, plan.loops, len(plan.depths), 0 if plan.gate_only else plan.gradient_loops)
-            * inputs.numel(),
+            flops_training(config, plan.loops, len(plan.depths), 0 if plan.gate_only else plan.gradient_loops) * tokens,
             loss.telemetry,
         )
 
+    def _draw(self, seconds: float) -> tuple[list[Tensor], Plan]:
+        """This rank's rows of the next batch (inputs, targets, perhaps documents), and the plan, the same on every rank."""
+        draw = self.loader.next_with_documents if self.config.train.document_mask else self.loader.next
+        batch = [self.device.place(part) for part in draw()]
+        return batch, self.sampler.draw(self.steps_done, seconds) if self.sampler else Plan()
+
+    def _passes(self, batch: list[Tensor], plan: Plan) -> list[Loss]:
+        """Forward and backward of every micro-batch; the gradients are those of the mean over all of them and all ranks."""
+        parts, rows, ranks = self.config.train.accumulate, len(batch[0]), self.ranks
+        losses = []
+        skip_draws(plan, self.config, ranks.rank * rows, self.device)
+        for number, micro in enumerate(zip(*(tensor.chunk(parts) for tensor in batch), strict=True)):
+            with self.parallel.gathering(last=number == parts - 1):
+                with self.device.autocast():
+                    total, loss = self.parallel.loss([*micro], self.config, plan, self.steps_done)
+                self.optimizer.scaler.scale(total / parts if parts > 1 else total).backward()
+            losses.append(loss)
+        skip_draws(plan, self.config, (ranks.world - 1 - ranks.rank) * rows, self.device)
+        return losses
+
+    @everywhere
+    def whole_model(self) -> Model:
+        """On rank 0 the model with all of its weights, to be read and saved."""
+        return whole_model(self.model, self.config, self.device, self.ranks)
+
+    @everywhere
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """(tensors, plain values) of everything but the weights: optimizers, position in the data, random generators, counters."""
+        """(tensors, plain values) of everything but the weights: optimizers, position in the data, random generators, counters.
+
+        Whole and alike on every rank, so that a run may go on with another number of them.
+        """
         tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
         tensors["rng.cpu"] = torch.get_rng_state()
         if self.device.name == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
         plain = {"steps_done": self.steps_done, "tokens_done": self.tokens_done, "loader": self.loader.state()}
+        if self.config.train.max_minutes:  # the one thing that no two runs have in common
+            plain["seconds_done"] = self.seconds_done
         if self.sampler:
             plain["sampler"] = self.sampler.state()
+        if self.optimizer.scaler.is_enabled():
+            plain["scaler"] = self.optimizer.scaler.state_dict()
         return tensors, plain
 
     def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
@@ -114,7 +177,10 @@ class Trainer:
         torch.set_rng_state(tensors["rng.cpu"])
         if self.device.name == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
+        if "scaler" in plain:
+            self.optimizer.scaler.load_state_dict(plain["scaler"])
         self.loader.restore(plain["loader"])
         if self.sampler:
             self.sampler.restore(plain["sampler"])
         self.steps_done, self.tokens_done = int(plain["steps_done"]), int(plain["tokens_done"])
+        self.seconds_done = float(plain.get("seconds_done", 0.0))

@@ -66,7 +66,7 @@ class Meter:
         }
         loads = [load for result in results if (load := result.telemetry.expert_load) is not None]
         if loads:
-            total = torch.stack(loads).sum(0).double()
+            total = torch.stack(loads).sum(0).cpu().double()
             line["expert_load"] = (total / total.sum()).tolist()
             entropy = last.telemetry.router_mean("entropy")
             line["router_entropy"] = None if entropy is None else float(entropy)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mythos.contract.config import TrainConfig
+from mythos.train.distributed import split_like, whole
 
 ADAMW_ONLY = ("embedding", "head", "router", "halt", "lora", "injection")
 
@@ -23,11 +24,15 @@ def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 
 class Optimizer:
-    """One step for all parameters; learning rates are set per step as a share of their peaks."""
+    """One step for all parameters; learning rates are set per step as a share of their peaks.
 
-    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+    `scaler` multiplies losses whose gradients would vanish in float16, and leaves out steps in which they overflow.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainConfig, scaler: torch.amp.GradScaler | None = None) -> None:
         self.config = config
-        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.scaler = scaler or torch.amp.GradScaler(enabled=False)
+        self.named = named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         hidden = [p for name, p in named if config.optimizer == "muon" and is_hidden_matrix(name, p)]
         taken = {id(p) for p in hidden}
         rest = [(name, p) for name, p in named if id(p) not in taken]
@@ -55,27 +60,28 @@ class Optimizer:
         return self.config.lr * share, self.config.muon_lr * share
 
     def step(self) -> Tensor:
-        """Clip, update, clear the gradients. Returns the gradient's norm before clipping."""
+        """Clip, update, clear the gradients. Returns the gradient's norm before clipping, over all ranks."""
+        for parameter, views in self.stacks:
+            gradients = parameter.grad.unbind(0) if parameter.grad is not None else [None] * len(views)
+            for view, gradient in zip(views, gradients, strict=True):
+                view.grad = gradient  # a view itself: what is done to either is done to both
+        learning = [
+            o for _, o in self._optimizers() if any(p.grad is not None for g in o.param_groups for p in g["params"])
+        ]
+        for optimizer in learning:
+            self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip or float("inf"))
-        self.adamw.step()
-        if self.muon is not None:
-            for parameter, views in self.stacks:
-                for view, gradient in zip(
-                    views, parameter.grad.unbind(0) if parameter.grad is not None else [None] * len(views), strict=True
-                ):
-                    view.grad = gradient
-            self.muon.step()
-            for _, views in self.stacks:
-                for view in views:
-                    view.grad = None  # it would keep the whole stack's gradient alive through the next forward pass
-        for parameter in self.parameters:
+        for optimizer in learning:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        for parameter in self.parameters + [view for _, views in self.stacks for view in views]:
             parameter.grad = None
-        return norm
+        return whole(norm)
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor of both optimizers by name: `adamw.3.exp_avg`."""
+        """Every tensor of both optimizers by name, put together from all ranks: `adamw.3.exp_avg`."""
         return {
-            f"{name}.{index}.{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+            f"{name}.{index}.{key}": whole(value) if isinstance(value, Tensor) else torch.tensor(value)
             for name, optimizer in self._optimizers()
             for index, slots in optimizer.state_dict()["state"].items()
             for key, value in slots.items()
@@ -85,10 +91,11 @@ class Optimizer:
         """The inverse of `state`."""
         for name, optimizer in self._optimizers():
             slots: dict[int, dict[str, Any]] = {}
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
             for path, value in state.items():
                 owner, index, key = path.split(".")
                 if owner == name:
-                    slots.setdefault(int(index), {})[key] = value
+                    slots.setdefault(int(index), {})[key] = split_like(value, parameters[int(index)])
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def _optimizers(self) -> list[tuple[str, torch.optim.Optimizer]]:

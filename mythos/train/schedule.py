@@ -1,4 +1,8 @@
-"""Learning-rate schedule as a share of its peak, and how deep each step goes."""
+"""How long a run is, its learning rate as a share of the peak, and how deep each step goes.
+
+Steps count from 0. A run has a length in steps (`train.length`); where minutes are limited as well, a step lies where its
+share of the time is, if that is further on. `seconds` are those of training that lie behind a step.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,60 @@ from typing import Any
 
 import numpy as np
 
-from mythos.contract.config import Config, RecurrentConfig
+from mythos.contract.config import Config, RecurrentConfig, TrainConfig
 
 
-def lr_share(step: int, config: Config) -> float:
-    """Linear warm-up, then a cosine down to `min_lr_ratio`, and another one for the gate alone. `step` counts from 0."""
-    train, alone = config.train, gate_steps(config)
-    if alone and step >= train.steps - alone:
-        progress = (step - (train.steps - alone)) / alone
-    elif step < train.warmup_steps:
-        return (step + 1) / train.warmup_steps
+def ended_by(step: int, config: Config, seconds: float = 0.0) -> str:
+    """The limit that is reached after `step` steps, or "" while the run goes on."""
+    train = config.train
+    if step >= train.length:
+        return "train.steps" if step >= train.steps else "train.max_tokens"
+    return "train.max_minutes" if train.max_minutes and seconds >= 60 * train.max_minutes else ""
+
+
+def seconds_left(step: int, config: Config, seconds: float, step_s: float) -> float:
+    """Expected seconds to the end, at `step_s` seconds a step."""
+    left = step_s * (config.train.length - step)
+    minutes = config.train.max_minutes
+    return max(0.0, min(left, 60 * minutes - seconds) if minutes else left)
+
+
+def place(step: int, config: Config, seconds: float = 0.0) -> float:
+    """Where a step lies among the `length` steps of the run: at its number, or further on where the time is shorter."""
+    train = config.train
+    if not train.max_minutes:
+        return step
+    return max(step, train.length * min(1.0, seconds / (60 * train.max_minutes)))
+
+
+def lr_share(step: int, config: Config, seconds: float = 0.0) -> float:
+    """Linear warm-up, then the schedule; where a gate learns alone at the end, the schedule once more for it."""
+    train, alone, at = config.train, gate_steps(config), place(step, config, seconds)
+    body = train.length - alone
+    if alone and at >= body:
+        return _decayed((at - body) / alone, train)
+    warmup = min(1.0, (step + 1) / train.warmup_steps) if train.warmup_steps else 1.0
+    return warmup * _decayed((at - train.warmup_steps) / max(1, body - train.warmup_steps), train)
+
+
+def _decayed(progress: float, train: TrainConfig) -> float:
+    """From 1 at progress 0 to `min_lr_ratio` at 1. wsd (warm-up, stable, decay): the 1 − sqrt decay of Hägele et al. 2024."""
+    progress = min(1.0, max(0.0, progress))
+    if train.schedule == "constant":
+        return 1.0
+    if train.schedule == "wsd":
+        shape = 1 - math.sqrt(max(0.0, 1 - (1 - progress) / train.decay_share))
+    elif train.schedule == "linear":
+        shape = 1 - progress
     else:
-        progress = min(1.0, (step - train.warmup_steps) / max(1, train.steps - alone - train.warmup_steps))
-    return train.min_lr_ratio + (1 - train.min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
+        shape = 0.5 * (1 + math.cos(math.pi * progress))
+    return train.min_lr_ratio + (1 - train.min_lr_ratio) * shape
 
 
 def gate_steps(config: Config) -> int:
     """Last steps of a run, in which the gate of a frozen model learns; 0 for models without a gate."""
     gated = getattr(config.model, "halting", "none") == "gate"
-    return round(config.objective.gate_share * config.train.steps) if gated else 0
+    return round(config.objective.gate_share * config.train.length) if gated else 0
 
 
 @dataclass(frozen=True)
@@ -55,17 +94,18 @@ class LoopSampler:
 
     def __init__(self, config: Config) -> None:
         assert isinstance(config.model, RecurrentConfig)
-        self.model, self.objective, self.steps = config.model, config.objective, config.train.steps
+        self.config, self.model, self.objective = config, config.model, config.objective
+        self.steps = config.train.length
         self.gate_from = self.steps - gate_steps(config)
         self.rng = np.random.default_rng([config.train.seed, 0x100F5])
 
-    def draw(self, step: int) -> Plan:
-        """The plan of step `step`, which counts from 0. Draws follow each other: call it once per step."""
-        objective = self.objective
-        if self.gate_from <= step < self.steps:
+    def draw(self, step: int, seconds: float = 0.0) -> Plan:
+        """The plan of a step. Draws follow each other: call it once per step."""
+        objective, at = self.objective, place(step, self.config, seconds)
+        if self.gate_from <= at < self.steps:
             most = self.model.max_loops
             return Plan(most, self._depths(1, most, GATE_DEPTHS), most, gate_only=True)
-        count, warm = self._count(step), self._warmup(step)
+        count, warm = self._count(step), self._warmup(at)
         gradient = min(count, objective.backprop_loops or count)
         if objective.kind == "depth_supervised" and self.rng.random() < objective.mixed_exits:
             return Plan(warm + count, (warm + count,), gradient, mixed=True)
@@ -84,9 +124,9 @@ class LoopSampler:
             count = round(mean)
         return min(count, self.model.max_loops)
 
-    def _warmup(self, step: int) -> int:
+    def _warmup(self, at: float) -> int:
         start = self.objective.warmup_loops_from * self.gate_from
-        ramp = (step + 1 - start) / max(1.0, self.gate_from - start)
+        ramp = min(1.0, (at + 1 - start) / max(1.0, self.gate_from - start))
         most = math.ceil(self.objective.warmup_loops * max(0.0, ramp))
         return int(self.rng.integers(0, most + 1)) if most else 0
 

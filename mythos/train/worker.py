@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import math
 import sys
 import time
 import traceback
@@ -18,283 +17,262 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mythos.contract.changes import LIVE, Changes, change, current_config, differences, told
+from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.config import RecurrentConfig
 from mythos.contract.errors import CheckpointError, MythosError
-from mythos.contract.load import load_config
-from mythos.contract.rundir import LineWriter, RunPaths
+from mythos.contract.rundir import RunPaths
 from mythos.memory import keep_freed_memory
 from mythos.threads import share_cores
-from mythos.train.journal import Control, Gone, Journal, Stop, say
+from mythos.train.follower import follow
+from mythos.train.journal import Control, Gone, Journal, Stop, cut_metrics, report_failure, say
+from mythos.train.ranks import Ranks, together
 
 if TYPE_CHECKING:
-    from mythos.data.progress import Progress
-    from mythos.data.shards import Corpus
-    from mythos.train.loop import Trainer
+    from mythos.train.keeper import Outcome
 
 
 class Worker:
     """One run from preparation to its end."""
 
-    def __init__(self, journal: Journal, resume: bool) -> None:
-        self.journal, self.paths, self.resume = journal, journal.paths, resume
-        self.config = load_config(self.paths.config)
-        self.journal.status.update(steps=self.config.train.steps, family=self.config.model.family)
+    def __init__(self, journal: Journal, resume: bool, ranks: Ranks) -> None:
+        self.journal, self.paths, self.resume, self.ranks = journal, journal.paths, resume, ranks
+        self.config = self.wanted = current_config(self.paths)
+        self.journal.status.update(steps=self.config.train.length, family=self.config.model.family)
         self.journal.state("preparing", "resuming" if resume else "starting")
-        self.control = Control(self.paths, self.journal)
-        self.best: float | None = None
+        self.control = Control(self.paths, self.journal, self._change)
         self.evaluated: dict[str, Any] = {}
         self.step_s = 1.0
         self.steps_timed = 0
 
     def run(self) -> None:
         """Prepare, train, finish. Raises Stop when asked to stop before the end."""
-        self.corpus = self._prepare_data()
-        self.trainer = self._build_trainer()
-        self.metrics = LineWriter(self.paths.metrics)
+        from mythos.train.preparing import prepare_data
+
+        self.corpus = prepare_data(self.config, self.journal, self.control)
+        self._build_trainer()
         self._train()
         self._evaluate()
-        self._save(must=True)
+        self._save_now()
+        self._close()
         self.journal.state("finished", f"finished after {self.trainer.steps_done} steps", 0, eta_s=0.0)
 
-    # Preparation ------------------------------------------------------------------------------------------------------
-
-    def _prepare_data(self) -> Corpus:
-        from mythos.data.prepare import prepare
-        from mythos.data.progress import Cancelled
-
-        try:
-            corpus = prepare(
-                self.config.data, self.config.model.vocab_size, self._on_progress, self.control.should_stop
-            )
-        except Cancelled:
-            raise Stop(self.control.stop_requested) from None
-        train, held_out = corpus.split("train"), corpus.split("held_out")
-        self.journal.event(
-            "data",
-            path=str(corpus.path),
-            train_tokens=train.n_tokens,
-            held_out_tokens=held_out.n_tokens,
-            held_out_documents=len(held_out.identities),
-            bytes_per_token=train.n_bytes / max(1, train.n_tokens),
-        )
-        say(f"data: {train.n_tokens:,} training and {held_out.n_tokens:,} held-out tokens")
-        return corpus
-
-    def _on_progress(self, progress: Progress) -> None:
-        share = f" {100 * progress.done / progress.total:.0f}%" if progress.total else ""
-        facts: dict[str, Any] = {"stage": progress.stage, "done": progress.done, "total": progress.total}
-        facts |= {"unit": progress.unit, "rate": round(progress.rate, 1), "eta_s": progress.eta_s}
-        self.journal.event("progress", **facts, seconds=progress.seconds)
-        self.journal.update(10.0, message=f"data: {progress.stage}{share}", progress=facts)
-
-    def _build_trainer(self) -> Trainer:
+    def _build_trainer(self) -> None:
+        """A trainer at its first step, or where the newest whole checkpoint left it."""
         self.journal.update(60.0, force=True, message="loading torch and measuring the machine", progress=None)
-        from mythos.train.checkpoint import restore, start_from
-        from mythos.train.device import choose_device
+        from mythos.train.checkpoint import start_from
+        from mythos.train.keeper import Keeper
         from mythos.train.loop import Trainer
+        from mythos.train.preparing import prepare_device
+        from mythos.train.records import Records
+        from mythos.train.resume import as_before, find_checkpoint, go_on
 
-        device = choose_device(self.config.train)
-        facts = {
-            "device": device.name,
-            "precision": device.precision,
-            "threads": device.threads,
-            "matmul_peak_flops": device.peak_flops,
-        }
-        self.journal.event("device", **facts)
-        peak = f"{device.peak_flops / 1e9:.0f} GFLOP/s peak"
-        say(f"device: {device.name}, {device.precision}, {device.threads} threads, {peak}")
-        self.device = device
-        trainer = Trainer(self.config, self.corpus.split("train"), device)
-        checkpoint = None
-        if self.resume:
-            checkpoint = self._latest_whole()
-            if checkpoint is None:
-                say("no checkpoint yet: starting from the beginning")
-            else:
-                restore(checkpoint, trainer)
-                self.journal.update(60.0, last_checkpoint=checkpoint.name)
-                say(f"resumed from {checkpoint.name}")
-        if checkpoint is None and self.config.train.init_from:
-            taken = start_from(self.config.train.init_from, trainer, self.corpus.tokenizer_path)
-            say(f"weights of {taken}")
-        self._recall_best()
+        checkpoint = find_checkpoint(self.paths, self.journal, self.config) if self.resume else None
+        config = as_before(self.config, checkpoint) if checkpoint else self.config
+        device = prepare_device(config, self.journal, self.ranks)
+        self.trainer = trainer = Trainer(self.config, self.corpus.split("train"), device, self.ranks)
+        self.ranks.agree(int(checkpoint.name.removeprefix("step-")) if checkpoint else -1)
+        if checkpoint:
+            go_on(checkpoint, trainer, self.journal)
+        else:
+            cut_metrics(self.paths, 0)
+            if source := self.config.train.init_from:
+                say(f"weights of {start_from(source, trainer, self.corpus.tokenizer_path)}")
+        self.records = Records(self.journal, self.control, self.config)
+        if checkpoint:
+            self.records.restore(checkpoint)
+        self.keeper = Keeper(self.paths, trainer, self.corpus.tokenizer_path, self._on_saved)
         self.journal.update(60.0, force=True, step=trainer.steps_done, tokens=trainer.tokens_done)
-        return trainer
-
-    def _latest_whole(self) -> Path | None:
-        from mythos.contract.checkpoints import list_checkpoints, sweep
-
-        sweep(self.paths.checkpoints)
-        whole = [info.path for info in list_checkpoints(self.paths.checkpoints) if info.resumable]
-        return whole[0] if whole else None
-
-    def _recall_best(self) -> None:
-        from mythos.contract.checkpoints import describe
-        from mythos.train.checkpoint import pointer
-
-        name = pointer(self.paths, "best")
-        info = describe(self.paths.checkpoints / name) if name else None
-        self.best = info.metrics.get("bits_per_byte") if info else None
 
     # Training ---------------------------------------------------------------------------------------------------------
 
     def _train(self) -> None:
         from mythos.train.meter import Meter
 
-        train = self.config.train
-        self.journal.state("running", "training", 600.0 if train.compile else 60.0)
+        self.journal.state("running", "training", 600.0 if self.config.train.compile else 60.0)
         model, warmup = self.config.model, self.config.objective.warmup_loops
         deepest = model.max_loops + warmup if isinstance(model, RecurrentConfig) else 1
-        self.meter = Meter(self.device.peak_flops, deepest)
-        while self.trainer.steps_done < train.steps:
+        self.meter = Meter(self.trainer.device.peak_flops, deepest)
+        self.control.can_save = True
+        while not self._over():
             self._heed()
-            began = time.perf_counter()
-            result = self.trainer.step()
-            seconds = time.perf_counter() - began
-            self._time(seconds)
-            if train.compile and self.steps_timed == 1:
-                self.journal.event("compiled", seconds=round(seconds, 1))
-                say(time.strftime("%H:%M:%S"), f"compiled within the first step, which took {seconds:.1f} s")
-            self.meter.add(result)
-            if result.step % train.log_every == 0 or result.step == 1 or result.step == train.steps:
-                self._log()
-            self.journal.update(
-                max(5.0, 5 * self.step_s),
-                step=result.step,
-                tokens=result.tokens,
-                eta_s=self.step_s * (train.steps - result.step),
-                message="training",
-            )
-            if result.step == train.steps:
-                break
-            if train.eval_every and result.step % train.eval_every == 0:
-                self._evaluate()
-            if train.checkpoint_every and result.step % train.checkpoint_every == 0:
-                self._save()
+            self._step()
+            if not self._over():
+                self._evaluate_and_save()
+
+    def _over(self) -> str:
+        """The limit that the run has reached, or ""."""
+        from mythos.train.schedule import ended_by
+
+        return ended_by(self.trainer.steps_done, self.config, self.trainer.seconds_done)
+
+    def _step(self) -> None:
+        from mythos.train.schedule import seconds_left
+
+        train = self.config.train
+        began = time.perf_counter()
+        result = self.trainer.step()
+        seconds = time.perf_counter() - began
+        self._time(seconds)
+        self.trainer.seconds_done += seconds
+        self.meter.add(result)
+        if result.step % train.log_every == 0 or result.step == 1 or self._over():
+            self._log()
+        left = seconds_left(result.step, self.config, self.trainer.seconds_done, self.step_s)
+        facts: dict[str, Any] = {"step": result.step, "tokens": result.tokens, "eta_s": left, "message": "training"}
+        self.journal.update(max(5.0, 5 * self.step_s), **facts)
 
     def _time(self, seconds: float) -> None:
         """Running mean of the time of a step; the first one warms up and does not count."""
         if self.steps_timed:
             self.step_s += max(0.1, 1 / self.steps_timed) * (seconds - self.step_s)
+        elif self.config.train.compile:
+            self.journal.event("compiled", seconds=round(seconds, 1))
+            say(time.strftime("%H:%M:%S"), f"compiled within the first step, which took {seconds:.1f} s")
         self.steps_timed += 1
 
+    def _log(self) -> None:
+        line = self.meter.flush()
+        self.records.line(line)
+        self.journal.status["loss"] = line["loss"]
+        say(f"step {line['step']}  loss {line['loss']:.4f}  {line['tokens_per_s']:.0f} tokens/s")
+
+    def _evaluate_and_save(self) -> None:
+        train, step = self.config.train, self.trainer.steps_done
+        if train.eval_every and step % train.eval_every == 0:
+            self._evaluate()
+        if train.checkpoint_every and step % train.checkpoint_every == 0:
+            began = time.perf_counter()
+            self.keeper.save(self._fresh_metrics(), self.records.state())
+            self._exclude(began)
+            self.trainer.seconds_done += time.perf_counter() - began
+
+    # What others ask for ----------------------------------------------------------------------------------------------
+
     def _heed(self) -> None:
-        """Do what was asked between two steps."""
-        self.control.poll()
+        """Do what was asked between two steps, and hear what became of the last checkpoint."""
         began = time.perf_counter()
+        self.control.poll()
+        self.keeper.settle()
         if self.control.paused and not self.control.stop_requested:
-            self.journal.state("paused", "paused", 5.0, eta_s=None)
-            while self.control.paused and not self.control.should_stop():
-                self._save_if_asked()
-                self.journal.update(5.0)
-                time.sleep(0.1)
-            if not self.control.stop_requested:
-                self.journal.state("running", "training", 30.0)
+            self._pause()
         self._save_if_asked()
+        self._adopt()
         self._exclude(began)
         if self.control.stop_requested:
             raise Stop(self.control.stop_requested)
 
-    def _exclude(self, began: float) -> None:
-        self.meter.exclude(time.perf_counter() - began)
+    def _pause(self) -> None:
+        self.journal.state("paused", "paused", 5.0, eta_s=None)
+        while self.control.paused and not self.control.should_stop():
+            self.keeper.settle()
+            self._save_if_asked()
+            self._adopt()
+            self.journal.update(5.0)
+            time.sleep(0.1)
+        if not self.control.stop_requested:
+            self.journal.state("running", "training", 30.0)
 
     def _save_if_asked(self) -> None:
         if not self.control.save_ids:
             return
-        refusal = self._save()
+        try:
+            ok, message = True, f"saved {self._save_now()}"
+        except CheckpointError as error:
+            ok, message = False, str(error)
         for identity in self.control.save_ids:
-            name = self.journal.status["last_checkpoint"]
-            self.control.acknowledge(identity, "save", not refusal, refusal or f"saved {name}")
+            self.control.acknowledge(identity, "save", ok, message)
         self.control.save_ids = []
 
-    def _log(self) -> None:
-        line = self.meter.flush()
-        self.metrics.write(line)
-        self.journal.status["loss"] = line["loss"]
-        say(f"step {line['step']}  loss {line['loss']:.4f}  {line['tokens_per_s']:.0f} tokens/s")
+    def _change(self, overrides: list[str]) -> str:
+        """Put settings in force that may change live; they are taken up before the next step. Raises MythosError."""
+        changes: Changes = change(self.paths, overrides, LIVE)
+        self.wanted = current_config(self.paths)
+        return told(changes)
+
+    def _adopt(self) -> None:
+        from mythos.train.resume import adopt
+
+        if self.wanted is not self.config:
+            self.journal.event("setting", changed=differences(self.config, self.wanted))
+            self.config = self.wanted
+            self.ranks.order("adopt")
+            adopt(self.trainer, self.config)
+            self.records.guard.config = self.config
+
+    def _exclude(self, began: float) -> None:
+        self.meter.exclude(time.perf_counter() - began)
+
+    # Evaluation and checkpoints ---------------------------------------------------------------------------------------
 
     def _evaluate(self) -> None:
-        """Held-out loss and bits per byte of the current weights."""
-        from mythos.data.tokenizer import Tokenizer
-        from mythos.evals.bits import evaluate
+        """Held-out loss and bits per byte of the current weights. Raises Stop when asked to stop meanwhile."""
+        from mythos.train.held_out import score
 
-        if self.evaluated.get("step") == self.trainer.steps_done:
+        step = self.trainer.steps_done
+        if self.evaluated.get("step") == step:
             return
         began = time.perf_counter()
-        self.journal.update(300.0, force=True, message="evaluating on held-out documents")
-        model = self.trainer.model.eval()
-        with self.device.autocast():
-            result = evaluate(
-                model,
-                self.corpus.split("held_out"),
-                context=self.config.train.sequence,
-                max_tokens=self.config.train.eval_tokens,
-                byte_lengths=Tokenizer.load(self.corpus.tokenizer_path).byte_lengths,
-            )
-        facts = {
-            "loss": result.loss,
-            "bits_per_byte": result.bits_per_byte,
-            "tokens": result.tokens,
-            "documents": result.documents,
-        }
-        self.evaluated = {"step": self.trainer.steps_done, **facts}
-        self.journal.status["step"] = self.trainer.steps_done
-        self.journal.event("evaluation", **facts)
-        say(f"held out: {result.loss:.4f} nats/token, {result.bits_per_byte:.4f} bits per byte")
+        self.evaluated = {"step": step, **score(self.trainer, self.corpus, self._on_evaluated)}
+        self.journal.status["step"] = step
+        self.records.evaluation(self.evaluated)
+        loss, bits = self.evaluated["loss"], self.evaluated["bits_per_byte"]
+        say(f"held out: {loss:.4f} nats/token, {bits:.4f} bits per byte")
         self._exclude(began)
+        self.trainer.seconds_done += time.perf_counter() - began
 
-    def _save(self, must: bool = False) -> str:
-        """Checkpoint the current step. A disk that refuses is told of, and training goes on unless it `must` be saved.
+    def _on_evaluated(self, done: int, total: int) -> None:
+        share = 100 * done // max(1, total)
+        self.journal.update(60.0, message=f"evaluating on held-out documents {share}%")
+        if self.control.should_stop():
+            raise Stop(self.control.stop_requested)
 
-        Returns why it could not be saved; empty if it was.
-        """
-        from mythos.train.checkpoint import save
+    def _fresh_metrics(self) -> dict[str, Any]:
+        """The evaluation of the current step, if there was one."""
+        is_fresh = self.evaluated.get("step") == self.trainer.steps_done
+        return {key: value for key, value in self.evaluated.items() if key != "step"} if is_fresh else {}
 
+    def _save_now(self) -> str:
+        """Have the current step on disk; returns the checkpoint's name. Raises CheckpointError where that fails."""
         began = time.perf_counter()
         self.journal.update(120.0, force=True, message="saving a checkpoint")
-        fresh = self.evaluated if self.evaluated.get("step") == self.trainer.steps_done else {}
-        metrics = {key: value for key, value in fresh.items() if key != "step"}
-        bits = metrics.get("bits_per_byte")
-        best = bits is not None and math.isfinite(bits) and (self.best is None or bits < self.best)
-        try:
-            name = save(self.paths, self.trainer, self.corpus.tokenizer_path, metrics, best)
-        except CheckpointError as error:
-            if must:
-                raise
-            say(error)
-            self.journal.event("alert", message=str(error))
-            self._exclude(began)
-            return str(error)
-        self.best = bits if best else self.best
-        self.journal.event("checkpoint", name=name, best=best)
-        self.journal.update(60.0, force=True, last_checkpoint=name, message="training")
-        say(f"saved {name}{' (best so far)' if best else ''}")
+        self.keeper.save(self._fresh_metrics(), self.records.state(), wait=True)
         self._exclude(began)
-        return ""
+        if self.saved.error:
+            raise CheckpointError(self.saved.error)
+        return self.saved.name
+
+    def _on_saved(self, outcome: Outcome) -> None:
+        """A disk that refuses is told of, and training goes on."""
+        self.saved = outcome
+        if outcome.error:
+            say(outcome.error)
+            self.journal.event("alert", message=outcome.error)
+            return
+        self.journal.event("checkpoint", name=outcome.name, best=outcome.best)
+        self.journal.update(60.0, force=True, last_checkpoint=outcome.name, message="training")
+        say(f"saved {outcome.name}{' (best so far)' if outcome.best else ''}")
 
     def stop(self, why: str) -> None:
         """End early with what there is."""
-        if hasattr(self, "meter") and self.trainer.steps_done:
-            self._save(must=True)
+        if self.control.can_save and self.trainer.steps_done and not self.control.discard:
+            self._save_now()
+        self._close()
         way_on = f"; resume with: mythos train --resume {self.paths.name}"
-        if self._latest_whole() is None:
+        if not any(info.resumable for info in list_checkpoints(self.paths.checkpoints)):
             way_on = " before any checkpoint was saved"
         self.journal.state("stopped", f"stopped by {why}{way_on}", 0, eta_s=None)
 
+    def fail(self, error: Exception) -> None:
+        """After a failure: tell what the guard knows of it, and let what is being written come to its end."""
+        if self.control.can_save:
+            self.records.failed(error)
+        self._close()
 
-def report_failure(journal: Journal, error: BaseException) -> None:
-    """Tell the run directory what went wrong, in words a person can act on."""
-    message = error.message if isinstance(error, MythosError) else str(error) or type(error).__name__
-    hint = error.hint if isinstance(error, MythosError) else "output.log holds the details."
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in message.lower()
-        or "can't allocate memory" in message.lower()
-    ):
-        hint = "Use a smaller train.batch_size or train.sequence."
-    facts = {"type": type(error).__name__, "message": message, "hint": hint}
-    journal.event("error", **facts)
-    journal.state("failed", message, 0, error=facts, eta_s=None)
+    def _close(self) -> None:
+        if self.control.can_save:
+            self.keeper.settle(wait=True)
+            self.records.close()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -309,11 +287,20 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # whatever the locale, no name or message can fail to be printed
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    journal = Journal(RunPaths(arguments.run))
+    ranks = Ranks.of_this_process()
+    if not ranks.first:
+        return follow(arguments.run, ranks)
+    code = lead(Journal(RunPaths(arguments.run)), arguments.resume, ranks)
+    return code if ranks.dismiss() else code or 1
+
+
+def lead(journal: Journal, resume: bool, ranks: Ranks) -> int:
+    """The one process that writes the run directory, or the first of several. Returns the exit code."""
     try:
-        return run(journal, arguments.resume)
+        with together(journal.paths.root, ranks):
+            return run(Worker(journal, resume, ranks))
     except Gone:
-        say(f"{arguments.run} was removed: nothing left to do")
+        say(f"{journal.paths.root} was removed: nothing left to do")
     except Exception as error:
         if not isinstance(error, MythosError):
             with suppress(OSError):
@@ -323,13 +310,15 @@ def main(argv: list[str] | None = None) -> int:
     return 1
 
 
-def run(journal: Journal, resume: bool) -> int:
+def run(worker: Worker) -> int:
     """Work until the end or until asked to stop."""
-    worker = Worker(journal, resume)
     try:
         worker.run()
     except Stop as stop:
         worker.stop(str(stop))
+    except Exception as error:
+        worker.fail(error)
+        raise
     return 0
 
 

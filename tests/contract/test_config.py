@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from mythos.contract.config import (
+    AlertConfig,
     Config,
     DataConfig,
     DenseConfig,
@@ -23,7 +24,7 @@ from mythos.contract.load import dump_config, load_config, parse_config, read_ya
 
 ROOT = Path(__file__).parents[2]
 PRESETS = sorted((ROOT / "configs").rglob("*.yaml"))
-SECTIONS = (DenseConfig, RecurrentConfig, DataConfig, TrainConfig, ObjectiveConfig, InferConfig)
+SECTIONS = (DenseConfig, RecurrentConfig, DataConfig, TrainConfig, ObjectiveConfig, InferConfig, AlertConfig)
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -278,20 +278,20 @@ def test_a_command_that_cannot_be_removed_is_not_obeyed_for_ever(
     assert [command["command"] for command in take_commands(run)] == ["pause"]
 
 
-def test_a_full_disk_loses_lines_and_tears_none(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_delays_lines_and_tears_none(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     writer, write = LineWriter(run.metrics), os.write
 
     def refuse(file: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     assert writer.write({"step": 1})
-    for full in (lambda file, data: write(file, data[:5]), refuse):
+    for step, full in ((2, lambda file, data: write(file, data[:5])), (3, refuse)):
         monkeypatch.setattr(os, "write", full)
-        assert not writer.write({"step": 2})
+        assert not writer.write({"step": step})
     monkeypatch.setattr(os, "write", write)
-    assert writer.write({"step": 3})
+    assert writer.write({"step": 4})
     tail = JsonTail(run.metrics)
-    assert tail.read_objects() == [{"step": 1}, {"step": 3}] and tail.damaged == 1
+    assert [line["step"] for line in tail.read_objects()] == [1, 2, 3, 4] and tail.damaged == 1
 
 
 @pytest.mark.parametrize(

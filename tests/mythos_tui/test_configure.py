@@ -279,7 +279,7 @@ async def test_keys_alone_reach_every_section_and_enter_moves_on(context: Contex
         assert app.focused is row(app, "model.width").editor
         await pilot.press("up", "up")
         assert app.focused is row(app, "model.family").editor
-        for first in ("data.source", "train.steps", "objective.kind", "infer.exit", "model.family"):
+        for first in ("data.source", "train.steps", "objective.kind", "infer.exit", "alerts.nan", "model.family"):
             await pilot.press("pagedown")
             await until(pilot, lambda key=first: app.focused is row(app, key).editor)
         await pilot.press("escape", "1")

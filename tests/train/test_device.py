@@ -1,41 +1,108 @@
-"""What is trained on: CUDA where there is one, and the arithmetic that is measured faster."""
+"""What is trained on: CUDA where there is one, in the arithmetic that it can, or that is measured faster."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 
 from mythos.contract.config import TrainConfig
 from mythos.contract.errors import MythosError
+from mythos.contract.load import parse_config
+from mythos.models.build import build_model
 from mythos.train import device as room
 from mythos.train.device import choose_device
+from mythos.train.optim import Optimizer
+from mythos.train.ranks import Ranks
+from tests.train.test_objective import RECURRENT
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """A machine that is told what it has: `cuda`, and FLOP/s by dtype."""
-    facts: dict[str, object] = {"cuda": False, torch.float32: 1e9, torch.bfloat16: 1e9}
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
+    """A machine that is told what it has: `cuda` of some `capability`, `mps`, and FLOP/s by dtype."""
+    facts: dict[Any, Any] = {"cuda": False, "mps": False, "capability": (9, 0)}
+    facts |= {torch.float32: 1e9, torch.bfloat16: 1e9, torch.float16: 4e9}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: facts["cuda"])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: facts["capability"])
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: facts["mps"])
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda name: facts.update(matmul=name))
     monkeypatch.setattr(room, "matmul_peak", lambda name, dtype: facts[dtype])
     monkeypatch.setattr(torch, "set_num_threads", lambda count: facts.update(threads=count))
     return facts
 
 
-def test_auto_takes_cuda_where_there_is_one(machine: dict[str, object]) -> None:
+def test_auto_takes_cuda_where_there_is_one(machine: dict[Any, Any]) -> None:
     assert choose_device(TrainConfig()).name == "cpu"
     machine["cuda"] = True
     assert choose_device(TrainConfig()).name == "cuda"
     assert choose_device(TrainConfig(device="cpu")).name == "cpu"
 
 
-def test_cuda_that_is_not_there_is_refused(machine: dict[str, object]) -> None:
+def test_cuda_that_is_not_there_is_refused(machine: dict[Any, Any]) -> None:
     with pytest.raises(MythosError, match=r"train\.device"):
         choose_device(TrainConfig(device="cuda"))
 
 
-def test_bf16_must_be_measured_faster(machine: dict[str, object]) -> None:
+def test_bf16_must_be_measured_faster(machine: dict[Any, Any]) -> None:
     assert choose_device(TrainConfig()).precision == "fp32"
     machine[torch.bfloat16] = 2e9
     chosen = choose_device(TrainConfig(threads=3))
     assert (chosen.precision, chosen.peak_flops, chosen.threads, machine["threads"]) == ("bf16", 2e9, 3, 3)
     assert choose_device(TrainConfig(precision="fp32")).peak_flops == 1e9
+
+
+@pytest.mark.parametrize(("capability", "auto"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((12, 0), "bf16")], ids=str)
+def test_a_gpu_trains_in_bf16_where_it_can_and_else_in_fp16(
+    machine: dict[Any, Any], capability: tuple[int, int], auto: str
+) -> None:
+    machine |= {"cuda": True, "capability": capability}
+    chosen = choose_device(TrainConfig())
+    assert (chosen.precision, machine["matmul"], chosen.scaler()._enabled) == (auto, "high", auto == "fp16")
+    assert choose_device(TrainConfig(precision="fp16")).peak_flops == 4e9
+    if auto == "fp16":
+        with pytest.raises(MythosError, match="fp32 or fp16"):
+            choose_device(TrainConfig(precision="bf16"))
+
+
+def test_fp16_is_for_gpus_and_mps_must_be_asked_for(machine: dict[Any, Any]) -> None:
+    with pytest.raises(MythosError, match="fp16"):
+        choose_device(TrainConfig(precision="fp16"))
+    with pytest.raises(MythosError, match="mps"):
+        choose_device(TrainConfig(device="mps"))
+    machine["mps"] = True
+    assert choose_device(TrainConfig()).name == "cpu"
+    assert (chosen := choose_device(TrainConfig(device="mps"))).name == "mps" and chosen.precision == "fp32"
+    assert "matmul" not in machine
+
+
+def test_processes_of_one_machine_share_its_cores(machine: dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank 0's arithmetic is everybody's, and the peak is that of all together."""
+    monkeypatch.setattr(room, "available_cores", lambda: 8)
+    monkeypatch.setattr(Ranks, "connect", lambda self, name: None)
+    monkeypatch.setattr(Ranks, "agree", lambda self, *values: (1,))
+    chosen = choose_device(TrainConfig(), Ranks(1, 4, 1, 2))
+    assert (chosen.threads, chosen.precision, chosen.peak_flops) == (4, "bf16", 4e9)
+
+
+def test_a_float16_step_unscales_clips_and_leaves_out_an_overflow() -> None:
+    """The scaler works on the CPU too: with it, a step is the one without it, and infinite gradients change nothing."""
+    config = parse_config({}, [*RECURRENT, "train.grad_clip=0.5"])
+    found = []
+    for factor in (1.0, 1024.0):
+        torch.manual_seed(0)
+        model = build_model(config.model)
+        scaler = torch.amp.GradScaler("cpu", init_scale=factor, enabled=factor > 1)
+        optimizer = Optimizer(model, config.train, scaler)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter) * factor
+        scaler.scale(torch.zeros(()))  # as every loss is: the scale is made at its first use
+        found.append((optimizer.step(), *(p.detach().clone() for p in model.parameters())))
+    for plain, scaled in zip(*found, strict=True):
+        torch.testing.assert_close(plain, scaled)
+    before = [p.detach().clone() for p in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, torch.inf)
+    optimizer.step()
+    assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
+    assert scaler.get_scale() == 512

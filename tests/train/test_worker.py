@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -180,13 +179,6 @@ def test_a_failure_is_told_with_a_way_out(start: Callable[..., RunPaths], tmp_pa
     assert str(empty) in failed.error["message"] and failed.error["hint"]
 
 
-def test_only_the_best_and_the_newest_checkpoints_are_kept(start: Callable[..., RunPaths]) -> None:
-    paths = start("train.steps=12", "train.checkpoint_every=2", "train.keep_checkpoints=2")
-    wait_for(paths, lambda run: not run.is_live)
-    kept = {info.step for info in list_checkpoints(paths.checkpoints)}
-    assert kept == {10, 12}
-
-
 def test_the_worker_leads_a_session_of_its_own(start: Callable[..., RunPaths]) -> None:
     paths = start("train.steps=100000")
     pid = wait_for(paths, lambda run: "pid" in run.status).status["pid"]
@@ -205,13 +197,6 @@ def test_resuming_what_cannot_go_on_is_an_error(start: Callable[..., RunPaths]) 
 def test_the_launcher_loads_no_torch() -> None:
     code = "import sys, mythos.train.launch, mythos.train.worker; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
-
-
-def test_the_manifest_names_the_step_and_its_evaluation(start: Callable[..., RunPaths]) -> None:
-    paths = start("train.steps=4", "train.eval_every=4", "train.checkpoint_every=4")
-    wait_for(paths, lambda run: not run.is_live)
-    manifest = json.loads((paths.checkpoints / "step-00000004" / "manifest.json").read_text())
-    assert manifest["step"] == 4 and manifest["metrics"]["bits_per_byte"] > 0
 
 
 def test_a_disk_that_refuses_costs_a_checkpoint_and_not_the_run(start: Callable[..., RunPaths]) -> None:

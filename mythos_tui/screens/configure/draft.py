@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
-from mythos.contract.config import Config, DataConfig, InferConfig, ObjectiveConfig, TrainConfig
+from mythos.contract.config import AlertConfig, Config, DataConfig, InferConfig, ObjectiveConfig, TrainConfig
 from mythos.contract.load import FAMILIES, check_config, dump_config, fields_of
 
 Kind = Literal["choice", "switch", "whole", "number", "text", "list", "fixed"]
 """`fixed` is shown but not edited: it has parts of its own, which are written in YAML."""
-SECTIONS = ("model", "data", "train", "objective", "infer")
-_TYPES: dict[str, Any] = {"data": DataConfig, "train": TrainConfig, "objective": ObjectiveConfig, "infer": InferConfig}
+SECTIONS = ("model", "data", "train", "objective", "infer", "alerts")
+_TYPES: dict[str, Any] = {
+    "data": DataConfig,
+    "train": TrainConfig,
+    "objective": ObjectiveConfig,
+    "infer": InferConfig,
+    "alerts": AlertConfig,
+}
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
 
 
@@ -238,6 +244,8 @@ _RULES: dict[str, list[tuple[str, Any]]] = {
     **{f"data.{name}": [_ONE_SOURCE, ("data.source", "synthetic")] for name in ("task", "task_seed")},
     "data.max_documents": [_ONE_SOURCE, ("data.source", ("hf", "synthetic"))],
     "train.muon_lr": [("train.optimizer", "muon")],
+    "train.decay_share": [("train.schedule", "wsd")],
+    "train.min_lr_ratio": [("train.schedule", ("cosine", "wsd", "linear"))],
     "train.checkpoint_loops": [_RECURRENT],
     **{
         f"objective.{name}": [_RECURRENT]
@@ -254,4 +262,8 @@ _RULES: dict[str, list[tuple[str, Any]]] = {
     **{f"objective.{name}": [_RECURRENT, _EXPERTS] for name in ("balance_loss", "router_z_loss", "router_bias_rate")},
     "infer.exit": [_RECURRENT],
     "infer.loops": [_RECURRENT],
+    "alerts.state_growth": [_RECURRENT],
+    "alerts.expert_collapse": [_RECURRENT, _EXPERTS],
+    "alerts.halting_collapse": [_RECURRENT, _ACT],
+    "alerts.rho_a": [_RECURRENT, ("model.injection", "lti")],
 }

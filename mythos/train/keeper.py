@@ -1,0 +1,84 @@
+"""Saving beside the training: a snapshot in host memory is written by a thread, one at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import psutil
+
+from mythos.contract.checkpoints import describe
+from mythos.contract.errors import CheckpointError
+from mythos.contract.rundir import RunPaths
+from mythos.train.checkpoint import Snapshot, pointer, take, write
+from mythos.train.loop import Trainer
+
+MEMORY_SHARE = 0.5
+"""Most of the free memory that a snapshot may take; where it would take more, the training waits for the disk."""
+
+SLOTS = 2
+"""Most tensors that an optimizer keeps per parameter."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a save: `error` is empty where it is on disk, else it says why it is not."""
+
+    name: str
+    best: bool
+    error: str = ""
+
+
+class Keeper:
+    """Saves one run. `tell` gets every outcome, always in the thread that calls `save` or `settle`."""
+
+    def __init__(self, paths: RunPaths, trainer: Trainer, tokenizer: Path, tell: Callable[[Outcome], None]) -> None:
+        self.paths, self.trainer, self.tokenizer, self.tell = paths, trainer, tokenizer, tell
+        self.best_bits = _bits_of_best(paths)
+        self._thread: Thread | None = None
+        self._outcome = Outcome("", False)
+
+    def save(self, metrics: dict[str, Any], guard: str, wait: bool = False) -> None:
+        """Checkpoint the current step. Returns once that is a copy in memory, or, to `wait`, once it is on disk."""
+        self.settle(wait=True)
+        bits = metrics.get("bits_per_byte")
+        best = bits is not None and math.isfinite(bits) and (self.best_bits is None or bits < self.best_bits)
+        wait = wait or not self._has_room()
+        snapshot = take(self.trainer, metrics, guard, copy=not wait)
+        self._thread = Thread(target=self._write, args=(snapshot, best), name="save")
+        self._thread.start()
+        self.settle(wait)
+
+    def settle(self, wait: bool = False) -> None:
+        """Tell what became of the save in flight, if it has ended or once it has."""
+        if self._thread is None or (self._thread.is_alive() and not wait):
+            return
+        self._thread.join()
+        self._thread, outcome = None, self._outcome
+        if outcome.best and not outcome.error:
+            self.best_bits = _bits_of_best(self.paths)
+        self.tell(outcome)
+
+    def _write(self, snapshot: Snapshot, best: bool) -> None:
+        try:
+            write(self.paths, snapshot, self.tokenizer, best)
+            self._outcome = Outcome(snapshot.name, best)
+        except CheckpointError as error:
+            self._outcome = Outcome(snapshot.name, best, str(error))
+        except Exception as error:  # nobody else could tell of it
+            self._outcome = Outcome(snapshot.name, best, f"{snapshot.name} cannot be saved: {error!r}.")
+
+    def _has_room(self) -> bool:
+        weights = sum(p.numel() * p.element_size() for p in self.trainer.model.parameters())
+        needed = (1 + SLOTS) * weights
+        return needed < MEMORY_SHARE * psutil.virtual_memory().available
+
+
+def _bits_of_best(paths: RunPaths) -> float | None:
+    name = pointer(paths, "best")
+    info = describe(paths.checkpoints / name) if name else None
+    return info.metrics.get("bits_per_byte") if info else None

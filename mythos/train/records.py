@@ -1,0 +1,71 @@
+"""Where the numbers of a run go: metrics.jsonl, other programs (`sinks`), and the guard, whose alerts become events."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mythos.contract.alerts import Alert, as_event
+from mythos.contract.config import Config
+from mythos.contract.rundir import LineWriter
+from mythos.contract.watch import read_json
+from mythos.train.alerts import Guard
+from mythos.train.journal import Control, Journal, say
+from mythos.train.sinks import Sinks
+
+
+class Records:
+    """One run's. Alerts act as commands do: `pause` and `stop`, the latter without saving where the numbers are broken."""
+
+    def __init__(self, journal: Journal, control: Control, config: Config) -> None:
+        self.journal, self.control = journal, control
+        self.guard = Guard(config)
+        self._file = LineWriter(journal.paths.metrics)
+        self._sinks = Sinks(config.train.report_to, journal.paths, config.model_dump(mode="json"), self._tell)
+        self._refused = False
+
+    def line(self, line: dict[str, Any]) -> None:
+        """One line of metrics. One that the disk refuses waits for the next; that is told once."""
+        refused, self._refused = self._refused, not self._file.write(line)
+        if self._refused and not refused:
+            say("metrics.jsonl cannot be written: its lines wait in memory")
+        self._sinks.put(line)
+        self._obey(self.guard.observe(line))
+
+    def evaluation(self, facts: dict[str, Any]) -> None:
+        """One evaluation: `step`, `loss` and more."""
+        self.journal.event("evaluation", **{key: value for key, value in facts.items() if key != "step"})
+        self._sinks.put(facts, "held_out")
+        self._obey(self.guard.evaluated(facts))
+
+    def failed(self, error: Exception) -> None:
+        """Tell what the guard knows of an error."""
+        if alert := self.guard.out_of_memory(error):
+            self.journal.event("alert", **as_event(alert))
+
+    def state(self) -> str:
+        """What later judgements rest on, as the checkpoint's state/guard.json."""
+        return json.dumps(self.guard.state())
+
+    def restore(self, checkpoint: Path) -> None:
+        """The inverse of `state`; a checkpoint without it leaves the guard as new."""
+        if state := read_json(checkpoint / "state" / "guard.json"):
+            self.guard.restore(state)
+
+    def close(self) -> None:
+        self._sinks.close()
+
+    def _obey(self, alerts: list[Alert]) -> None:
+        for alert in alerts:
+            say(f"alert: {alert.message} {alert.advice}")
+            self.journal.event("alert", **as_event(alert))
+            if alert.action == "pause":
+                self.control.paused = True
+            elif alert.action == "stop":
+                self.control.stop_requested = self.control.stop_requested or f"the alert {alert.kind}"
+                self.control.discard |= alert.kind == "nan"
+
+    def _tell(self, text: str) -> None:
+        say(text)
+        self.journal.event("alert", message=text)

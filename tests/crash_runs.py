@@ -1,0 +1,189 @@
+"""Kill a run that saves all the time, at random moments, and look whether anything was lost.
+
+    python -m tests.crash_runs [--kills 200] [--small] [--seed 0]
+
+Workers are forked from one process that has torch loaded, so that a life costs tenths of a second. `--small` puts the run
+on a tmpfs that has room for one checkpoint and a half (root only), so that every save but the first ends on a full disk;
+then the disk grows. Prints one JSON object of counts; any loss is an AssertionError.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mythos.contract.checkpoints import LEFTOVER, list_checkpoints, read_manifest
+from mythos.contract.load import parse_config
+from mythos.contract.rundir import RunPaths, acquire_lock, create_run
+from mythos.contract.watch import JsonTail, read_json
+
+TINY = (
+    "model={vocab_size: 300, width: 32, ffn_width: 64, context: 64, expert_width: 16, initial_state: random}",
+    "train={steps: 100000, sequence: 32, batch_size: 2, threads: 1, precision: fp32, log_every: 1, eval_tokens: 256}",
+    "objective.mixed_exits=0.3",
+    "data.source=files",
+)
+KEEP_EVERY = 5
+SAME = ("model.safetensors", "state/trainer.safetensors", "state/trainer.json")
+
+
+def make_run(folder: Path, runs: Path, name: str, *overrides: str) -> RunPaths:
+    """A run of a tiny model with everything random in it: mixture of experts, loop counts, mixed exits, initial state."""
+    text = folder / "text"
+    text.mkdir(exist_ok=True)
+    for number in range(12):
+        (text / f"{number}.txt").write_text(f"The tale of number {number} is short. It has an end and a start.\n" * 40)
+    config = parse_config({}, [*TINY, f"data.paths=[{text}]", f"data.cache_dir={folder / 'cache'}", *overrides])
+    return create_run(runs, name, config, ["crash_runs"])
+
+
+def fork_worker(paths: RunPaths, resume: bool) -> int:
+    """The pid of a worker that is a fork of this process."""
+    from mythos.train import device, worker
+
+    if pid := os.fork():
+        return pid
+    device.matmul_peak = lambda *_: 1e9
+    log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        code = worker.main([str(paths.root), str(acquire_lock(paths)), *(["--resume"] if resume else [])])
+    finally:
+        os._exit(code if "code" in locals() else 70)
+
+
+def live(paths: RunPaths, until: Callable[[], bool], how: signal.Signals) -> int:
+    """Let a worker go on until something holds, then send a signal. Returns what waitpid tells."""
+    pid = fork_worker(paths, resume=True)
+    give_up = time.monotonic() + 60
+    while not until():
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        assert not ended, f"the worker ended by itself: {status}\n{paths.log.read_text()[-1500:]}"
+        if time.monotonic() > give_up:
+            os.kill(pid, signal.SIGKILL)
+            raise AssertionError(f"nothing for a minute\n{paths.log.read_text()[-1500:]}")
+        time.sleep(0.002)
+    os.kill(pid, how)
+    return os.waitpid(pid, 0)[1]
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def newest(paths: RunPaths) -> int:
+    return max((info.step for info in list_checkpoints(paths.checkpoints)), default=0)
+
+
+def inspect(paths: RunPaths, newest_before: int, counts: dict[str, int]) -> None:
+    """What a killed worker left: whole checkpoints, none of them lost, whole lines, and every step once."""
+    for path in paths.checkpoints.glob("step-*"):
+        read_manifest(path, check_hashes=True)
+    latest = paths.checkpoints / "latest"
+    assert not latest.exists() or (paths.checkpoints / latest.read_text().strip()).is_dir(), "latest names nothing"
+    assert newest(paths) >= newest_before, f"step {newest_before} is lost"
+    raw = paths.metrics.read_bytes() if paths.metrics.exists() else b""
+    lines = [json.loads(line) for line in raw.split(b"\n")[:-1]]
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1)), "steps are doubled or missing"
+    counts["kills"] += 1
+    counts["in the middle of a save"] += any(LEFTOVER.fullmatch(p.name) for p in paths.checkpoints.glob(".*"))
+    counts["in the middle of a line"] += not raw.endswith(b"\n") and bool(raw)
+    status = read_json(paths.status)
+    assert status is not None or not paths.status.exists(), "status.json is broken"
+
+
+def equal_checkpoints(one: RunPaths, other: RunPaths) -> int:
+    """How many checkpoints two runs share, all of them the same to the last bit."""
+    shared = {i.path.name for i in list_checkpoints(one.checkpoints)} & {
+        i.path.name for i in list_checkpoints(other.checkpoints)
+    }
+    for name in shared:
+        first, second = (read_manifest(run.checkpoints / name)["files"] for run in (one, other))
+        assert all(first[file] == second[file] for file in SAME), f"{name} differs"
+    return len(shared)
+
+
+def equal_lines(one: RunPaths, other: RunPaths) -> int:
+    """How many lines of metrics two runs share, all with the same losses and learning rates."""
+    pairs = list(zip(JsonTail(one.metrics).read_objects(5), JsonTail(other.metrics).read_objects(5), strict=False))
+    for first, second in pairs:
+        for key in ("step", "tokens", "loss", "loss_parts", "lr", "muon_lr", "grad_norm"):
+            assert first[key] == second[key], f"{key} differs at step {first['step']}"
+    return len(pairs)
+
+
+def mount(folder: Path, size_k: int, *options: str) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", ",".join((f"size={size_k}k", *options)), "tmpfs", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def kill_again_and_again(folder: Path, kills: int, seed: int, small: bool = False) -> dict[str, Any]:
+    """`kills` lives of one run, each inspected; then it goes on, and must equal a run that was never killed."""
+    began, dice = time.monotonic(), random.Random(seed)
+    runs = folder / "small" if small else folder
+    runs.mkdir(exist_ok=True)
+    keep = "train.keep_checkpoints=1" if small else "train.keep_checkpoints=2"
+    every = ("train.eval_every=7", f"train.keep_every={10**6 if small else KEEP_EVERY}")
+    never = make_run(folder, folder, "never", "train.checkpoint_every=5", "train.keep_checkpoints=1000")
+    live(never, lambda: newest(never) >= KEEP_EVERY, signal.SIGTERM)
+    if small:
+        size = sum(path.stat().st_size for path in list_checkpoints(never.checkpoints)[0].path.rglob("*"))
+        mount(runs, size_k=3 * size // 2048 + 64)
+    killed = make_run(folder, runs, "killed", "train.checkpoint_every=1", keep, *every)
+    counts = {"kills": 0, "in the middle of a save": 0, "in the middle of a line": 0}
+    live(killed, lambda: newest(killed) > 0, signal.SIGKILL)
+    for _ in range(kills):
+        before = newest(killed)
+        live(killed, after(dice.uniform(0.05, 1.0)), signal.SIGKILL)
+        inspect(killed, before, counts)
+    alerts = [event["message"] for event in JsonTail(killed.events).read_objects(5) if event["kind"] == "alert"]
+    assert not any("Going back" in message for message in alerts), "a checkpoint was damaged"
+    told = sum("cannot be saved" in message for message in alerts)
+    assert not small or told, "nobody was told of the full disk"
+    if small:
+        mount(runs, 200_000, "remount")
+    goal = (newest(killed) // KEEP_EVERY + 2) * KEEP_EVERY
+    if small:
+        (killed.root / "changes.json").write_text('{"train.checkpoint_every": "5", "train.keep_checkpoints": "100"}')
+    live(killed, lambda: newest(killed) >= goal, signal.SIGTERM)
+    live(never, lambda: newest(never) >= goal, signal.SIGTERM)
+    counts |= {"refused saves told": told, "steps": goal, "equal checkpoints": equal_checkpoints(killed, never)}
+    counts |= {"equal lines": equal_lines(killed, never)}
+    assert counts["equal checkpoints"] > 0 and counts["equal lines"] >= goal
+    return {**counts, "seconds": round(time.monotonic() - began, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="crash-runs-"))
+    try:
+        print(json.dumps(kill_again_and_again(folder, given.kills, given.seed, given.small)))
+    finally:
+        if given.small:
+            subprocess.run(["umount", str(folder / "small")], capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    import mythos.data.prepare
+    import mythos.evals.bits
+    import mythos.train.keeper
+    import mythos.train.worker  # noqa: F401
+
+    main()

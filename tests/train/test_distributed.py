@@ -1,0 +1,159 @@
+"""Several processes and micro-batches take the same steps as one process with the whole batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mythos.contract.errors import ConfigError, MythosError
+from mythos.contract.load import parse_config
+from mythos.train.device import Device
+from mythos.train.ranks import Ranks, check_parts, last_words
+from tests.train.ranked import build, steps
+from tests.train.test_objective import DENSE, RECURRENT, cyclic_corpus
+
+ROOT = Path(__file__).parents[2]
+ADAMW = ["train.batch_size=8", "train.optimizer=adamw", "objective.router_z_loss=0"]
+MIXED = [*RECURRENT, *ADAMW, "model.loops=3", "objective.mixed_exits=0.5"]
+GATE = [*RECURRENT, *ADAMW, "model.halting=gate", "objective.gate_share=0.5", "train.steps=10"]
+CASES: dict[str, list[str]] = {
+    "ddp, mixed exits": [*MIXED, "train.parallel=ddp"],
+    "ddp, mixed exits, accumulated": [*MIXED, "train.parallel=ddp", "train.accumulate=2"],
+    "fsdp, mixed exits": [*MIXED, "train.parallel=fsdp"],
+    "fsdp, gate alone at the end, accumulated": [*GATE, "train.parallel=fsdp", "train.accumulate=2"],
+    "ddp, gate alone at the end": [*GATE, "train.parallel=ddp"],
+    "fsdp, random state": [*RECURRENT, *ADAMW, "model.initial_state=random", "train.parallel=fsdp"],
+    "ddp, act": [*RECURRENT, *ADAMW, "model.halting=act", "objective.kind=act", "train.parallel=ddp"],
+    "ddp, muon, dense": [*DENSE, "train.batch_size=8", "train.parallel=ddp"],
+    "fsdp, dense": [*DENSE, "train.batch_size=8", "train.optimizer=adamw", "train.parallel=fsdp"],
+}
+TRAVELS = {f"{kind}, 2 → 1 → 2": [*MIXED, f"train.parallel={kind}"] for kind in ("ddp", "fsdp")}
+
+
+def run_ranks(folder: Path, cases: dict[str, Any], world: int = 2) -> dict[str, Any]:
+    """Results of rank 0 after every case has been run by `world` processes."""
+    (folder / "cases.json").write_text(json.dumps(cases))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    arguments = [str(folder / name) for name in ("cases.json", "results.json", "corpus")]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.train.ranked", *arguments],
+            cwd=ROOT,
+            env={**shared, "RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    try:
+        errors = [process.communicate(timeout=60)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert processes[0].returncode == 0, errors
+    return dict(json.loads((folder / "results.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The corpus, and what two processes made of all cases; the last one loses a rank."""
+    folder = tmp_path_factory.mktemp("ranked")
+    cyclic_corpus(folder / "corpus")
+    cases = {name: {"kind": "steps", "overrides": overrides, "steps": 8} for name, overrides in CASES.items()}
+    cases |= {name: {"kind": "travel", "overrides": overrides} for name, overrides in TRAVELS.items()}
+    cases["lost"] = {"kind": "lose", "overrides": CASES["ddp, mixed exits"]}
+    return folder / "corpus", run_ranks(folder, cases)
+
+
+def single(overrides: list[str]) -> list[str]:
+    return [text for text in overrides if not text.startswith(("train.parallel", "train.accumulate"))]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_take_the_steps_of_one(ranked: tuple[Path, dict[str, Any]], name: str) -> None:
+    corpus, results = ranked
+    found, expected = results[name], steps(build(corpus, single(CASES[name])), 8)
+    tolerance = 1e-3 if "muon" in name else 1e-5  # Muon orthogonalises in bfloat16, which makes much of a last bit
+    assert found["loss"] == pytest.approx(expected["loss"], abs=tolerance)
+    assert found["norm"] == pytest.approx(expected["norm"], rel=100 * tolerance)
+    assert found["state_norm"] == pytest.approx(expected["state_norm"], rel=1e-3)
+    for key in ("loops", "load", "bias", "tokens", "flops"):
+        assert found[key] == (pytest.approx(expected[key]) if key == "bias" and expected[key] else expected[key]), key
+
+
+@pytest.mark.parametrize("name", TRAVELS)
+def test_a_run_goes_on_with_another_number_of_processes(ranked: tuple[Path, dict[str, Any]], name: str) -> None:
+    corpus, results = ranked
+    expected = steps(build(corpus, single(TRAVELS[name])), 9)["loss"]
+    assert results[name]["loss"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_lost_rank_is_told_of_with_its_own_error(ranked: tuple[Path, dict[str, Any]]) -> None:
+    lost = ranked[1]["lost"]
+    assert "rank 1: ValueError: a bad batch" in lost["said"]
+    assert lost["dismissed"] is False
+
+
+def test_micro_batches_of_one_process_add_up_to_the_batch(tmp_path: Path) -> None:
+    corpus = cyclic_corpus(tmp_path / "c").path
+    whole, parts = (steps(build(corpus, [*MIXED, f"train.accumulate={count}"]), 6) for count in (1, 4))
+    assert parts["loss"] == pytest.approx(whole["loss"], abs=1e-5)
+    assert parts["loops"] == whole["loops"] and parts["load"] == whole["load"]
+    assert parts["bias"] == pytest.approx(whole["bias"]) and parts["tokens"] == whole["tokens"]
+
+
+def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    train = parse_config({}, ["train.batch_size=6", "train.parallel=ddp", "train.accumulate=3"]).train
+    check_parts(train, 2)
+    with pytest.raises(ConfigError, match="12 equal parts"):
+        check_parts(train, 4)
+    with pytest.raises(ConfigError, match="parallel=none"):
+        check_parts(parse_config({}, []).train, 2)
+    with pytest.raises(ConfigError, match="accumulate"):
+        parse_config({}, ["train.batch_size=6", "train.accumulate=4"])
+    with pytest.raises(ConfigError, match="Muon"):
+        parse_config({}, ["train.parallel=fsdp"])
+
+
+def test_fp16_is_refused_where_weights_are_split(tmp_path: Path) -> None:
+    trainer = build(cyclic_corpus(tmp_path / "c").path, CASES["fsdp, dense"])
+    trainer.device = Device("cpu", "fp16", 1, 1e9)
+    with pytest.raises(MythosError, match="fp16"):
+        trainer.step()
+
+
+def test_ranks_are_those_of_torchrun_and_one_alone_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    alone = Ranks.of_this_process()
+    assert alone == Ranks() and alone.first and alone.agree(3, 4) == (3, 4) and alone.dismiss()
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert Ranks.of_this_process() == Ranks(3, 4, 1, 2) and not Ranks(3, 4).first and not Ranks(0, 4).dismiss()
+
+
+def test_last_words_are_errors_of_their_own_not_of_lost_connections(tmp_path: Path) -> None:
+    (tmp_path / "output.rank-1.log").write_text("noise\nRuntimeError: gloo: Connection closed by peer\n")
+    (tmp_path / "output.rank-2.log").write_text("[rank2]: Traceback\n[rank2]: KeyError: 'x'\nlater noise\n")
+    assert last_words(tmp_path, range(4)) == "rank 2: KeyError: 'x'"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_fifty_steps_stay_together(tmp_path: Path, kind: str) -> None:
+    corpus = cyclic_corpus(tmp_path / "corpus").path
+    overrides = [*MIXED, f"train.parallel={kind}", "train.accumulate=2", "train.lr=0.002"]
+    found = run_ranks(tmp_path, {"long": {"kind": "steps", "overrides": overrides, "steps": 50}})["long"]
+    assert found["loss"] == pytest.approx(steps(build(corpus, single(overrides)), 50)["loss"], abs=1e-5)
