@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from mythos.contract.liveness import derive_state, is_locked
 from mythos.contract.rundir import NAME, RunPaths
 
@@ -108,8 +110,8 @@ class JsonTail(Tail):
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
+                value = from_json(line)  # three times as fast as json.loads, and reads NaN and infinities likewise
+            except ValueError:
                 self.damaged += 1
                 continue
             if isinstance(value, dict):

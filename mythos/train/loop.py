@@ -86,7 +86,8 @@ class Trainer:
     @cached_property
     def optimizer(self) -> Optimizer:
         """Of the parameters as they are once shared out."""
-        return Optimizer(self.parallel.model, self.config.train, self.device.scaler())
+        skips = self.config.alerts.nan == "skip"
+        return Optimizer(self.parallel.model, self.config.train, self.device.scaler(), skips)
 
     def rebind(self) -> None:
         """New parameters have replaced the old ones: share them out anew, with a fresh optimizer."""

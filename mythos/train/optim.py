@@ -27,10 +27,17 @@ class Optimizer:
     """One step for all parameters; learning rates are set per step as a share of their peaks.
 
     `scaler` multiplies losses whose gradients would vanish in float16, and leaves out steps in which they overflow.
+    With `skip_bad`, so is every update whose gradient is NaN or infinite.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig, scaler: torch.amp.GradScaler | None = None) -> None:
-        self.config = config
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainConfig,
+        scaler: torch.amp.GradScaler | None = None,
+        skip_bad: bool = False,
+    ) -> None:
+        self.config, self.skip_bad = config, skip_bad
         self.scaler = scaler or torch.amp.GradScaler(enabled=False)
         self.named = named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         hidden = [p for name, p in named if config.optimizer == "muon" and is_hidden_matrix(name, p)]
@@ -70,13 +77,13 @@ class Optimizer:
         ]
         for optimizer in learning:
             self.scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip or float("inf"))
-        for optimizer in learning:
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip or float("inf")))
+        for optimizer in learning if not self.skip_bad or bool(norm.isfinite()) else []:
             self.scaler.step(optimizer)
         self.scaler.update()
         for parameter in self.parameters + [view for _, views in self.stacks for view in views]:
             parameter.grad = None
-        return whole(norm)
+        return norm
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor of both optimizers by name, put together from all ranks: `adamw.3.exp_avg`."""

@@ -167,6 +167,18 @@ def test_injection_norms_and_biases_know_neither_decay_nor_muon() -> None:
             assert is_hidden_matrix(name, parameter), name
 
 
+@pytest.mark.parametrize("policy", ["skip", "note"])
+def test_an_update_that_is_not_a_number_is_left_out_where_that_is_asked_for(tmp_path: Path, policy: str) -> None:
+    run = trainer(tmp_path, [*RECURRENT, f"alerts.nan={policy}"])
+    run.step()
+    before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    run.model.norm.weight.register_hook(lambda gradient: gradient * float("nan"))
+    result = run.step()
+    assert not bool(result.grad_norm.isfinite()) and run.steps_done == 2
+    kept = [name for name, p in run.model.named_parameters() if torch.equal(p, before[name])]
+    assert len(kept) == (len(before) if policy == "skip" else 0)
+
+
 def test_experts_are_orthogonalised_one_by_one() -> None:
     config = parse_config({}, RECURRENT)
     model = build_model(config.model)
