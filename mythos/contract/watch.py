@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json
-
 from mythos.contract.liveness import derive_state, is_locked
 from mythos.contract.rundir import NAME, RunPaths
 
@@ -105,6 +103,8 @@ class JsonTail(Tail):
     damaged = 0
 
     def read_objects(self, budget_s: float = 0.05) -> list[dict[str, Any]]:
+        from pydantic_core import from_json  # the workbench draws its first frame without
+
         objects = []
         for line in self.read(budget_s):
             if not line.strip():

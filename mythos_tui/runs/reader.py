@@ -11,7 +11,7 @@ import numpy as np
 from mythos.contract.rundir import RunPaths
 from mythos.contract.watch import JsonTail, RunSummary, Tail
 from mythos_tui.runs.columns import Metrics, number
-from mythos_tui.runs.snapshot import Acknowledgement, Evaluations, RunSnapshot
+from mythos_tui.runs.snapshot import Acknowledgement, Alert, Evaluations, RunSnapshot
 from mythos_tui.runs.summary import read_summary
 
 LOG_LINES = 500
@@ -34,6 +34,7 @@ class RunReader:
         self._log_tail = Tail(self.paths.log, start_at_end_minus=LOG_BYTES)
         self._metrics = Metrics()
         self._evaluations: list[tuple[float, float, float]] = []
+        self._alert: Alert | None = None
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._log_total = 0
         self._loading = False
@@ -74,9 +75,23 @@ class RunReader:
             if kind == "evaluation":
                 self._evaluations.append(tuple(_float(event.get(key)) for key in ("step", "loss", "bits_per_byte")))  # type: ignore[arg-type]
                 self._version += 1
+            elif kind == "resumed":  # what was evaluated beyond its checkpoint comes again
+                self._evaluations = [row for row in self._evaluations if row[0] <= _float(event.get("step"))]
+            elif kind == "alert":
+                self._alert = self._alerted(event)
             elif kind == "command":
                 answers.append(self._answer(event))
         return answers
+
+    def _alerted(self, event: dict[str, Any]) -> Alert:
+        step = event.get("step")
+        return Alert(
+            message=str(event.get("message", "")),
+            hint=str(event.get("hint") or ""),
+            level=str(event.get("level") or "warning"),
+            step=step if isinstance(step, int) else None,
+            count=(self._alert.count if self._alert else 0) + 1,
+        )
 
     def _answer(self, event: dict[str, Any]) -> Acknowledgement:
         step = event.get("step")
@@ -107,6 +122,7 @@ class RunReader:
             evaluations=Evaluations(table[:, 0], table[:, 1], table[:, 2]),
             log=tuple(self._log),
             log_total=self._log_total,
+            alert=self._alert,
         )
 
 

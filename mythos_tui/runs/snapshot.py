@@ -27,6 +27,17 @@ class Acknowledgement:
     step: int | None
 
 
+@dataclass(frozen=True)
+class Alert:
+    """What the worker's guard noticed last, what to try, and how many alerts there were in all."""
+
+    message: str
+    hint: str
+    level: str
+    step: int | None
+    count: int
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluations:
     """Evaluations on held-out documents, (n,) each."""
@@ -52,6 +63,7 @@ class RunSnapshot:
     evaluations: Evaluations = field(default_factory=Evaluations)
     log: tuple[str, ...] = ()
     log_total: int = 0
+    alert: Alert | None = None
 
     @property
     def steps(self) -> Floats:

@@ -88,7 +88,7 @@ class RunWatcher:
             return False
         if snapshot.loading and time.monotonic() - self._posted < LOADING_EVERY_S:
             return True
-        state = (snapshot.generation, snapshot.version, snapshot.log_total, snapshot.summary)
+        state = (snapshot.generation, snapshot.version, snapshot.log_total, snapshot.summary, snapshot.alert)
         if state != self._shown and not (self.parked and snapshot.loading):
             self._shown, self._posted = state, time.monotonic()
             self._post(RunUpdated(snapshot))

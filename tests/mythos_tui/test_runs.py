@@ -57,6 +57,17 @@ def test_a_resumed_run_that_repeats_steps_shows_the_later_ones():
     assert before.tolist() == [1, 1, 1, 1]
 
 
+def test_evaluations_beyond_the_checkpoint_that_a_run_resumed_from_do_not_count_twice(tmp_path: Path):
+    run = FakeRun(tmp_path)
+    run.status("running", 40)
+    for step, loss in ((10, 3.0), (20, 2.0), (30, 1.0)):
+        run.event("evaluation", step=step, loss=loss, bits_per_byte=loss)
+    run.event("resumed", step=15)
+    run.event("evaluation", step=20, loss=2.5, bits_per_byte=2.5)
+    snapshot, _ = read(RunReader(run.paths))
+    assert snapshot.evaluations.step.tolist() == [10, 20] and snapshot.evaluations.loss.tolist() == [3.0, 2.5]
+
+
 def test_parts_of_the_loss_have_columns_of_their_own(tmp_path: Path):
     run = FakeRun(tmp_path)
     run.status("running", 10)

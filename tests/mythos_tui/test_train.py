@@ -50,6 +50,19 @@ async def test_a_failed_run_shows_its_message_and_the_way_out(context: Context):
         await pilot.press("escape")
 
 
+async def test_an_alert_shows_while_the_run_is_live_with_what_to_try(context: Context):
+    run = FakeRun(context.runs, "one")
+    run.status("running", 10)
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await shows(pilot, "● running")
+        run.event("alert", step=9, message="The loss jumped.", hint="Lower train.lr.", level="warning")
+        run.event("alert", step=10, message="The [b]gradient[/b] jumped\x1b[2J.", hint="Lower it more.", level="note")
+        await shows(pilot, "Step 10: The [b]gradient[/b] jumped␛[2J.", "Lower it more.", "2 alerts", "mythos doctor one")
+        run.status("finished", 20)
+        await until(pilot, lambda: "mythos doctor" not in text_of(app))
+
+
 async def test_points_appear_while_metrics_grow(context: Context):
     run = FakeRun(context.runs, "one")
     run.status("running", 10)

@@ -8,19 +8,32 @@ from textual.content import Content
 from textual.widgets import Static
 
 from mythos.contract.watch import RunSummary
+from mythos_tui.runs.snapshot import Alert
 from mythos_tui.widgets.text import visible
 
 
-def notice(run: RunSummary, runs: Path) -> Content | None:
-    """A paragraph for runs that need a person; None for the others."""
+def notice(run: RunSummary, runs: Path, alert: Alert | None = None) -> Content | None:
+    """A paragraph for runs that need a person, or whose guard has noticed something; None for the others."""
     if run.state not in ("failed", "crashed", "stalled"):
-        return None
+        return _alert(run, alert) if alert and run.is_live else None
     what, hint = _fault(run)
     parts: list[str | tuple[str, str]] = [(what, "bold $error" if run.state != "stalled" else "bold $warning")]
     if hint:
         parts += ["\n", hint]
     parts += ["\n", (_way_on(run, runs), "$foreground-muted")]
     return Content.assemble(*parts)
+
+
+def _alert(run: RunSummary, alert: Alert) -> Content:
+    where = "" if alert.step is None else f"Step {alert.step}: "
+    more = f"{alert.count} alerts so far. " if alert.count > 1 else ""
+    return Content.assemble(
+        (f"{where}{visible(alert.message)}", "bold $error" if alert.level == "error" else "bold $warning"),
+        "\n",
+        visible(alert.hint) or "The log below may say more (l).",
+        "\n",
+        (f"{more}All of them: mythos doctor {run.name}", "$foreground-muted"),
+    )
 
 
 def _fault(run: RunSummary) -> tuple[str, str]:
@@ -59,13 +72,13 @@ class Notice(Static):
         super().__init__(id="notice", markup=False)
         self._shown: object = None
 
-    def show(self, run: RunSummary, runs: Path) -> None:
-        """Show what is wrong with this run, or nothing."""
-        state = (run.name, run.state, str(run.error), run.last_checkpoint)
+    def show(self, run: RunSummary, runs: Path, alert: Alert | None = None) -> None:
+        """Show what is wrong with this run, or what was noticed last, or nothing."""
+        state = (run.name, run.state, str(run.error), run.last_checkpoint, alert)
         if state == self._shown:
             return
         self._shown = state
-        text = notice(run, runs)
+        text = notice(run, runs, alert)
         self.set_class(text is not None, "-shown")
-        self.set_class(run.state == "stalled", "-warning")
+        self.set_class(run.state not in ("failed", "crashed"), "-warning")
         self.update(text or "")

@@ -108,7 +108,7 @@ class TrainScreen(RunCommands):
             self.query_one(RunList).update_run(snapshot.summary)
             self.refresh_bindings()
         self.query_one(RunHeader).show(snapshot)
-        self.query_one(Notice).show(snapshot.summary, self.app.context.runs)
+        self.query_one(Notice).show(snapshot.summary, self.app.context.runs, snapshot.alert)
         (await self._chart_grid()).show(snapshot)
         self.query_one(LogTail).show(snapshot)
 
