@@ -58,7 +58,9 @@ async def test_an_alert_shows_while_the_run_is_live_with_what_to_try(context: Co
         await shows(pilot, "● running")
         run.event("alert", step=9, message="The loss jumped.", hint="Lower train.lr.", level="warning")
         run.event("alert", step=10, message="The [b]gradient[/b] jumped\x1b[2J.", hint="Lower it more.", level="note")
-        await shows(pilot, "Step 10: The [b]gradient[/b] jumped␛[2J.", "Lower it more.", "2 alerts", "mythos doctor one")
+        await shows(
+            pilot, "Step 10: The [b]gradient[/b] jumped␛[2J.", "Lower it more.", "2 alerts", "mythos doctor one"
+        )
         run.status("finished", 20)
         await until(pilot, lambda: "mythos doctor" not in text_of(app))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.widgets import Static
 
 from mythos.contract.watch import RunSummary
-from mythos_tui.runs.snapshot import Alert
 from mythos_tui.widgets.text import visible
+
+if TYPE_CHECKING:
+    from mythos_tui.runs.snapshot import Alert
 
 
 def notice(run: RunSummary, runs: Path, alert: Alert | None = None) -> Content | None:
