@@ -76,6 +76,15 @@ def test_parts_of_the_loss_have_columns_of_their_own(tmp_path: Path):
     assert snapshot.scalars["loss_parts.ponder"].tolist() == [0.1]
 
 
+def test_half_a_surrogate_pair_in_an_event_is_read(tmp_path: Path):
+    run = FakeRun(tmp_path)
+    run.status("running", 10)
+    reader = RunReader(run.paths)
+    reader.tick()
+    run.event("command", id="odd", command="\ud800", ok=False, message="no such command")
+    assert [answer.id for answer in reader.tick()[1]] == ["odd"]
+
+
 def test_only_whole_lines_count_and_a_damaged_one_is_passed_over(tmp_path: Path):
     run = FakeRun(tmp_path)
     run.status("running", 10)
