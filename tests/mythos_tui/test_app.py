@@ -16,6 +16,7 @@ from mythos_tui.app import MythosApp
 from mythos_tui.messages import RunUpdated
 from mythos_tui.runs.reader import RunReader
 from mythos_tui.screens.configure.screen import DEFAULTS, ConfigureScreen
+from mythos_tui.screens.help.dialogs import ConfirmScreen, ErrorDialog
 from mythos_tui.screens.help.small import TooSmallScreen
 from mythos_tui.screens.train.screen import TrainScreen
 from mythos_tui.settings import Context, load_settings, settings_path
@@ -23,6 +24,7 @@ from tests.fakes.runs import FakeRun
 from tests.fakes.screen_text import shows, text_of, until
 
 
+@pytest.mark.action("app.open('configure')", "app.open('train')")
 async def test_first_screen_says_what_to_do_when_there_is_nothing(context: Context):
     app = MythosApp(context)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -66,6 +68,7 @@ async def test_too_small_also_while_a_dialog_is_open(context: Context):
         await shows(pilot, "esc closes")
 
 
+@pytest.mark.action("app.help", "HelpScreen.dismiss")
 async def test_help_lists_keys_of_focus_screen_and_application(context: Context):
     run = FakeRun(context.runs, "one")
     run.status("running", 10)
@@ -80,6 +83,7 @@ async def test_help_lists_keys_of_focus_screen_and_application(context: Context)
         await until(pilot, lambda: "Everywhere" not in text_of(app))
 
 
+@pytest.mark.action("app.command_palette")
 async def test_palette_finds_actions_and_themes(context: Context):
     app = MythosApp(context)
     async with app.run_test(size=(100, 40)) as pilot:
@@ -105,6 +109,7 @@ async def test_damaged_settings_are_no_reason_to_fail(context: Context, content:
         assert app.theme == "mythos-dark"
 
 
+@pytest.mark.action("app.save_picture")
 async def test_picture_of_the_screen(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     app = MythosApp(context)
@@ -116,6 +121,7 @@ async def test_picture_of_the_screen(context: Context, tmp_path: Path, monkeypat
     assert "Configure" in picture.read_text()
 
 
+@pytest.mark.action("app.leave")
 async def test_leaving_names_the_runs_that_go_on(context: Context, capsys: pytest.CaptureFixture[str]):
     live, ended = FakeRun(context.runs, "alive"), FakeRun(context.runs, "ended")
     live.status("running", 10)
@@ -194,6 +200,8 @@ def test_importing_every_screen_brings_no_torch():
     assert out.stdout.strip() == "[]"
 
 
+@pytest.mark.action("app.open('train')", "app.open('configure')", "app.open('chat')", "app.open('inspect')")
+@pytest.mark.action("app.help", "app.leave")
 async def test_alt_with_a_digit_opens_screens_from_inside_a_text_field(context: Context):
     app = MythosApp(context)
     async with app.run_test(size=(100, 40)) as pilot:
@@ -205,8 +213,50 @@ async def test_alt_with_a_digit_opens_screens_from_inside_a_text_field(context: 
         await until(pilot, lambda: app.current_mode == "configure")
         await shows(pilot, "Presets")
         await until(pilot, lambda: "alt+ 1 Train" not in text_of(app))
-        await pilot.press("3")
+        await pilot.press("4")
+        await until(pilot, lambda: app.current_mode == "inspect")
+        await pilot.press("alt+1")
+        await until(pilot, lambda: app.current_mode == "train")
+        await pilot.press("alt+4")
+        await until(pilot, lambda: app.current_mode == "inspect")
+        await pilot.press("alt+3")
         await until(pilot, lambda: app.current_mode == "chat")
         assert app.screen.query_one("#prompt", TextArea).text == "2"
         await pilot.press("f1")
         await shows(pilot, "Generate text with a checkpoint", "alt+4")
+        await pilot.press("escape", "ctrl+q")
+        await until(pilot, lambda: not app.is_running)
+
+
+@pytest.mark.action("app.change_theme")
+async def test_colours_are_chosen_from_a_list_and_remembered(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.press("ctrl+t")
+        await pilot.press(*"mythos-con")
+        await shows(pilot, "mythos-contrast")
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: app.theme == "mythos-contrast")
+    assert load_settings().theme == "mythos-contrast"
+
+
+@pytest.mark.action("ConfirmScreen.answer(True)", "ConfirmScreen.answer(False)")
+@pytest.mark.action("ErrorDialog.copy", "ErrorDialog.dismiss")
+async def test_dialogs_are_answered_read_and_copied_by_keys(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 40), notifications=True) as pilot:
+        answers: list[bool | None] = []
+        for key in ("y", "n", "escape"):
+            app.push_screen(ConfirmScreen("Sure?", "All of it is lost."), answers.append)
+            await shows(pilot, "Sure?", "All of it is lost.")
+            await pilot.press(key)
+            await until(pilot, lambda: "Sure?" not in text_of(app))
+        assert answers == [True, False, False]
+        app.push_screen(ErrorDialog("It failed", "first line\nsecond [b]line[/b]\x1b[2J"))
+        await shows(pilot, "It failed", "second [b]line[/b]␛[2J")
+        await pilot.press("c")
+        await shows(pilot, "Copied")
+        assert app.clipboard == "first line\nsecond [b]line[/b]␛[2J"
+        await pilot.press("escape")
+        await until(pilot, lambda: "It failed" not in text_of(app))

@@ -269,20 +269,43 @@ async def test_the_focused_field_is_explained(context: Context):
         await shows(pilot, "Width D of the residual stream. At least 8")
 
 
+@pytest.mark.action("configure.section(1)", "configure.section(-1)", "configure.step(1)", "configure.step(-1)")
+@pytest.mark.action("configure.presets", "configure.reset", "configure.toggle_presets", "configure.toggle_budget")
+@pytest.mark.action("SectionBar.step(1)", "SectionBar.step(-1)", "SectionBar.app.focus_next")
+@pytest.mark.action("Choice.step(1)", "Choice.step(-1)", "Choice.app.focus_next")
 async def test_keys_alone_reach_every_section_and_enter_moves_on(context: Context):
     app = MythosApp(context)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await opened(pilot)
-        await pilot.press("tab", "tab", "enter")
+        await pilot.press("tab", "right")
+        await shows(pilot, "held_out_percent")
+        await pilot.press("left", "enter")
+        assert app.focused is row(app, "model.family").editor
+        for key, family in (("right", "dense"), ("left", "recurrent")):
+            await pilot.press(key)
+            await until(pilot, lambda wanted=family: row(app, "model.family").editor.value == wanted)
+            await until(pilot, lambda: app.focused is row(app, "model.family").editor)
+        await pilot.press("enter")
         assert app.focused is row(app, "model.vocab_size").editor
         await pilot.press("enter")
         assert app.focused is row(app, "model.width").editor
-        await pilot.press("up", "up")
+        await pilot.press("7", "ctrl+r")
+        assert row(app, "model.width").editor.value == str(RecurrentConfig().width)
+        await pilot.press("down", "up", "up", "up")
         assert app.focused is row(app, "model.family").editor
         for first in ("data.source", "train.steps", "objective.kind", "infer.exit", "alerts.nan", "model.family"):
             await pilot.press("pagedown")
             await until(pilot, lambda key=first: app.focused is row(app, key).editor)
-        await pilot.press("escape", "1")
+        await pilot.press("pageup")
+        await until(pilot, lambda: app.focused is row(app, "alerts.nan").editor)
+        await pilot.press("escape")
+        assert app.focused is app.screen.query_one("#presets")
+        for key, pane in (("left_square_bracket", "#left"), ("right_square_bracket", "#right")):
+            before = app.screen.query_one(pane).display
+            await pilot.press(key)
+            assert app.screen.query_one(pane).display != before
+            await pilot.press(key)
+        await pilot.press("1")
         await until(pilot, lambda: app.current_mode == "train")
 
 
@@ -357,6 +380,7 @@ async def write_name(pilot: Any, text: str) -> None:
     await pilot.press("end", "ctrl+u", *text)
 
 
+@pytest.mark.action("configure.launch")
 async def test_a_wrong_configuration_is_not_launched_and_its_fault_is_focused(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ):
