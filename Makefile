@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-all mutants lint bench screenshots clean
+.PHONY: run test test-all mutants lint bench screenshots snapshots clean
 
 run: $(READY)
 	@$(BIN)/mythos-tui $(ARGS)
@@ -28,6 +28,9 @@ bench: $(READY)
 
 screenshots: $(READY)
 	$(BIN)/python screenshots/take.py
+
+snapshots: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/mythos_tui --update -k "page_says or screens_look"
 
 clean:
 	rm -rf $(VENV) *.egg-info

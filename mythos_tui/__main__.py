@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS, Context, default_folder
+from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS
+from mythos_tui.settings_file import context_of, load_settings, tour_seen
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,9 +16,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="mythos-tui", description="A workbench in the terminal for training and studying small language models."
     )
-    made.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs (default: ./runs)"
-    )
+    made.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs (default: ./runs)")
     shipped = "else those that came along"
     made.add_argument(
         "--configs", type=Path, metavar="DIR", help=f"folder of the presets (default: ./configs, {shipped})"
@@ -28,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"folder of ready checkpoints (default: ./checkpoints, {shipped})",
     )
-    made.add_argument("--theme", metavar="NAME", help="colours, such as mythos-dark, mythos-light or mythos-contrast")
+    made.add_argument("--theme", metavar="NAME", help="colours, such as mythos-dark, mythos-light or mythos-terminal")
     return made
 
 
@@ -58,12 +57,9 @@ def theme_fault(theme: str | None) -> str | None:
     """What is wrong with a theme's name, if anything."""
     if theme is None:
         return None
-    from textual.theme import BUILTIN_THEMES
+    from mythos_tui.theme import theme_names
 
-    from mythos_tui.theme import THEMES
-
-    known = sorted([*BUILTIN_THEMES, *(one.name for one in THEMES)])
-    return None if theme in known else f"There is no theme {theme!r}. Choose one of {', '.join(known)}."
+    return None if theme in theme_names() else f"There is no theme {theme!r}. Choose one of {', '.join(theme_names())}."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,12 +70,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     from mythos_tui.app import MythosApp
 
-    context = Context(
-        runs=options.runs,
-        configs=options.configs or default_folder("configs"),
-        checkpoints=options.checkpoints or default_folder("checkpoints"),
-    )
-    app = MythosApp(context, options.theme)
+    loaded = load_settings()
+    context = context_of(loaded.settings, lambda name: getattr(options, name))
+    app = MythosApp(context, options.theme, loaded, tour=not tour_seen())
     app.run()
     return app.return_code or 0
 

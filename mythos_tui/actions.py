@@ -22,6 +22,11 @@ class Action:
     key_display: str | None = None
     priority: bool = False
 
+    @property
+    def id(self) -> str:
+        """Its name in settings and tests."""
+        return f"{self.scope}.{self.name}"
+
 
 SCREENS = (
     ("1", "train", "Train", "Runs: states, live charts, log"),
@@ -30,6 +35,9 @@ SCREENS = (
     ("4", "inspect", "Inspect", "See how deep each token thought and what attention did"),
 )
 """Key, mode, title and help of every screen."""
+
+OF_SCREENS = {"checkpoint": ("chat", "inspect")}
+"""Screens that a scope belongs to, where it is not the scope's own name. Those of `app` work everywhere."""
 
 ACTIONS: tuple[Action, ...] = (
     *(Action("app", key, f"open('{mode}')", title, help, False) for key, mode, title, help in SCREENS),
@@ -122,6 +130,7 @@ def bindings(scope: str, actions: Iterable[Action] = ACTIONS) -> list[BindingTyp
             key_display=one.key_display,
             tooltip=one.help,
             priority=one.priority,
+            id=one.id,
         )
         for one in actions
         if one.scope == scope

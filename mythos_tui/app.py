@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,8 +14,10 @@ from textual.command import Provider
 from textual.screen import Screen
 
 from mythos_tui.actions import bindings
-from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS, Context, Settings, load_settings, save_settings
+from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS, Context
+from mythos_tui.settings_file import Loaded, load_settings, remember
 from mythos_tui.theme import THEMES
+from mythos_tui.widgets.text import visible
 
 if TYPE_CHECKING:
     from mythos_tui.workers.inference import InferenceClient
@@ -69,19 +72,25 @@ class MythosApp(App[None]):
     COMMANDS: ClassVar[set[Any]] = {actions_provider}
     ALLOW_IN_MAXIMIZED_VIEW = "TopBar, KeyBar, .-textual-system"
 
-    def __init__(self, context: Context | None = None, theme: str | None = None) -> None:
+    def __init__(
+        self, context: Context | None = None, theme: str | None = None, loaded: Loaded | None = None, tour: bool = False
+    ) -> None:
         super().__init__()
         self.context = context or Context()
-        self.settings: Settings = load_settings()
+        loaded = loaded or load_settings()
+        self.settings, self._faults = loaded.settings, loaded.faults
         for one in THEMES:
             self.register_theme(one)
         wanted = theme or self.settings.theme
         self.theme = wanted if wanted in self.available_themes else THEMES[0].name
         self.last_checkpoint: Path | None = None
         self.inference: InferenceClient | None = None
+        self.set_keymap({name: ",".join(keys) for name, keys in self.settings.keys.items()})
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
+        for fault in self._faults:
+            self.notify(visible(fault), title="Settings", severity="warning", timeout=20, markup=False)
 
     async def on_unmount(self) -> None:
         if self.inference is not None:
@@ -89,8 +98,9 @@ class MythosApp(App[None]):
 
     def _remember_theme(self, name: str) -> None:
         if name != self.settings.theme:
-            self.settings = Settings(theme=name)
-            save_settings(self.settings)
+            self.settings = replace(self.settings, theme=name)
+            if problem := remember("theme", name):
+                self.notify(visible(problem), title="Theme", severity="warning", markup=False)
 
     # Going places
 

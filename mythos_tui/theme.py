@@ -1,8 +1,8 @@
-"""The workbench's own themes: ink and paper, one accent, and a high-contrast one."""
+"""The workbench's own themes: ink and paper, a high-contrast one, and the terminal's own colours."""
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 
 def _quiet(cursor: str, on_cursor: str, selection: str, edge: str) -> dict[str, str]:
@@ -66,7 +66,43 @@ CONTRAST = Theme(
     variables=_quiet("#ffffff", "#000000", "#005f6b", "#808080"),
 )
 
-THEMES = (DARK, LIGHT, CONTRAST)
+TERMINAL = Theme(
+    name="mythos-terminal",
+    ansi=True,
+    primary="ansi_cyan",
+    secondary="ansi_blue",
+    accent="ansi_yellow",
+    foreground="ansi_default",
+    background="ansi_default",
+    surface="ansi_default",
+    panel="ansi_default",
+    boost="ansi_default",
+    success="ansi_green",
+    warning="ansi_yellow",
+    error="ansi_red",
+    variables={
+        "ansi-background": "ansi_black",
+        "ansi-foreground": "ansi_white",
+        "block-cursor-background": "ansi_cyan",
+        "block-cursor-foreground": "ansi_black",
+        "block-cursor-text-style": "none",
+        "block-cursor-blurred-background": "ansi_bright_black",
+        "border-blurred": "ansi_bright_black",
+        "input-cursor-background": "ansi_white",
+        "input-cursor-foreground": "ansi_black",
+        "input-selection-background": "ansi_blue",
+        "input-selection-foreground": "ansi_white",
+    },
+)
+"""The sixteen colours as the terminal has them, on its own background, dark or light."""
+
+THEMES = (DARK, LIGHT, CONTRAST, TERMINAL)
+
+
+def theme_names() -> list[str]:
+    """Every theme that can be chosen: the workbench's own first, then Textual's."""
+    return [*(one.name for one in THEMES), *sorted(BUILTIN_THEMES)]
+
 
 STATES: dict[str, tuple[str, str]] = {
     "starting": ("◌", "$secondary"),
