@@ -36,6 +36,15 @@ def generate(
     top_p: Annotated[
         float | None, typer.Option("--top-p", min=0.0, max=1, help="Sample among the likeliest that hold this share.")
     ] = None,
+    min_p: Annotated[
+        float, typer.Option("--min-p", min=0.0, max=1, help="Leave out tokens below this share of the likeliest.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option("--repetition-penalty", min=0.1, max=10, help="Above 1: fewer repetitions.")
+    ] = 1.0,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", help="Text that ends the answer; may be repeated.")
+    ] = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
@@ -50,6 +59,9 @@ def generate(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=stop or (),
         loops=loops,
         exit=exit,
         seed=seed,

@@ -147,6 +147,17 @@ def rule_flops(c: Model, rule: str, span: float, loops: float) -> float:
     return loops * 5 * c.width if rule == "state_delta" else 0
 
 
+def flops_spent(c: Model, rule: str, span: float, loops: float, limit: float) -> float:
+    """FLOPs of one token that ran `loops` of the `limit` loops it was allowed, the exit rule's own included.
+
+    Where halted tokens run on, all of `limit` is paid for.
+    """
+    if isinstance(c, DenseConfig):
+        return flops_forward(c, span)
+    computed = limit if rule != "fixed" and c.halted_tokens == "run" else loops
+    return flops_forward(c, span, computed) + rule_flops(c, rule, span, computed)
+
+
 def flops_training(
     config: Config, loops: float | None = None, readouts: float | None = None, gradient_loops: float | None = None
 ) -> float:

@@ -1,4 +1,4 @@
-"""What the workbench and the inference worker say to each other: one JSON object per line, version 1.
+"""What the workbench and the inference worker say to each other: one JSON object per line, version 2.
 
 Commands go to the worker's stdin, events come from its stdout. `id` ties the events of an answer to its command.
 Every command is answered by any number of events and then exactly one of `done`, `trace` or `error` (`ready` for
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-VERSION = 1
+VERSION = 2
 
 
 class Message(BaseModel):
@@ -30,26 +30,36 @@ class Load(Message):
 
 
 class Generate(Message):
-    """Continue a prompt. `loops` 0 and `exit` "" mean the checkpoint's own defaults."""
+    """Continue a text: `head`, then what fits of `history`, then `prompt`.
+
+    Where the whole leaves less than a quarter of the context to the answer, pieces of `history` are left out, oldest first.
+    `stop` lists texts that end the answer and are left out of it. `loops` 0 and `exit` "" mean the checkpoint's own defaults.
+    """
 
     kind: Literal["generate"] = "generate"
     id: str
     prompt: str
+    head: str = ""
+    history: list[str] = []
+    stop: list[str] = []
     max_tokens: int = Field(200, ge=1, le=1_000_000)
     temperature: float = Field(0.8, ge=0, le=10)
     top_k: int = Field(0, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
+    min_p: float = Field(0.0, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, ge=0.1, le=10)
     loops: int = Field(0, ge=0, le=1024)
     exit: str = ""
     seed: int | None = None
 
 
 class TraceText(Message):
-    """Run a text through the model and look inside."""
+    """Run a text through the model and look inside; with `ids`, exactly these tokens instead."""
 
     kind: Literal["trace"] = "trace"
     id: str
     text: str
+    ids: list[int] = []
     loops: int = Field(0, ge=0, le=1024)
     exit: str = ""
 
@@ -94,12 +104,14 @@ class Ready(Message):
 
 
 class PromptTokens(Message):
-    """The prompt as the model saw it, with the loops each token took."""
+    """The prompt as the model saw it, with the loops each token took, and how many pieces of history were left out."""
 
     kind: Literal["prompt"] = "prompt"
     id: str
+    ids: list[int]
     texts: list[str]
     loops: list[int]
+    left_out: int = 0
 
 
 class Token(Message):
@@ -115,7 +127,10 @@ class Token(Message):
 
 
 class Done(Message):
-    """An answer has ended: `reason` is length, end, cancelled or context."""
+    """An answer has ended: `reason` is length, end, stop, cancelled or context.
+
+    `flops` were spent on its tokens, exit rule included; `flops_full` is what they cost at all loops without a rule.
+    """
 
     kind: Literal["done"] = "done"
     id: str
@@ -124,6 +139,8 @@ class Done(Message):
     seconds: float
     mean_loops: float
     tokens_per_s: float
+    flops: float = 0.0
+    flops_full: float = 0.0
 
 
 class TraceResult(Message):

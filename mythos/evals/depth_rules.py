@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mythos.contract.budget import flops_forward, rule_flops
+from mythos.contract.budget import flops_forward, flops_spent
 from mythos.contract.config import EXIT_RULES, RecurrentConfig
 from mythos.data.loader import HeldOutDocument
 from mythos.evals.bits import Evaluation, evaluate, windows
@@ -102,9 +102,7 @@ def _point(
     config: RecurrentConfig, name: str, threshold: float, span: float, loops: int, found: Evaluation, full: Evaluation
 ) -> RulePoint:
     """`found` beside the full depth of `loops`. Tokens that run on after they halted are paid for in full."""
-    runs_on = name != "fixed" and config.halted_tokens == "run"
-    computed = loops if runs_on else found.mean_loops
-    flops = flops_forward(config, span, computed) + rule_flops(config, name, span, computed)
+    flops = flops_spent(config, name, span, found.mean_loops, loops)
     return RulePoint(
         threshold=threshold,
         loss=found.loss,

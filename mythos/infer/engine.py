@@ -67,6 +67,7 @@ class Engine:
         self._n_loops, self._exit = n_loops, exit
         self._pending: int | None = None
         self._logits: Tensor | None = None
+        self._ids: list[int] = []
         self._loops = 0
 
     @property
@@ -121,7 +122,8 @@ class Engine:
         if not bool(torch.isfinite(logits).all()):
             hint = "Its training diverged; choose an earlier checkpoint."
             raise MythosError("The model's predictions are not finite numbers.", hint)
-        drawn = sample(logits, sampling, generator)
+        seen = torch.tensor(self._ids) if sampling.repetition_penalty != 1 else None
+        drawn = sample(logits, sampling, generator, seen)
         self._pending = int(drawn.id)
         return Step(self._pending, self._loops, float(drawn.probability), float(drawn.entropy))
 
@@ -131,6 +133,7 @@ class Engine:
         chunk = torch.tensor([list(ids)], dtype=torch.int64, device=self.device)
         output = self.model(chunk, self._n_loops, cache=self._cache, exit=self._exit)
         self._pending = None
+        self._ids += ids
         self._logits = output.logits[0, -1].float().cpu()
         loops: list[int] = output.telemetry.loops[0].tolist()
         self._loops = loops[-1]

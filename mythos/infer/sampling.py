@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +13,16 @@ from torch import Tensor
 class Sampling:
     """How to choose: temperature 0 is always the likeliest token; top_k 0 and top_p 1 leave all tokens in the draw.
 
-    `vocab` bounds the ids that can be drawn (0: all), for tokenizers that have fewer tokens than the model has rows.
+    `min_p` leaves out tokens less likely than that share of the likeliest; 0 leaves out none. `repetition_penalty` above 1
+    makes tokens that the sequence holds already less likely, below 1 more. `vocab` bounds the ids that can be drawn
+    (0: all), for tokenizers that have fewer tokens than the model has rows.
     """
 
     temperature: float = 0.8
     top_k: int = 0
     top_p: float = 0.95
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
     vocab: int = 0
 
 
@@ -33,22 +38,39 @@ class Sampled:
     entropy: Tensor
 
 
-def sample(logits: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Sampled:
-    """Draw a token per row of logits [..., V]. Probability and entropy are those before temperature and truncation."""
+def sample(
+    logits: Tensor, sampling: Sampling, generator: torch.Generator | None = None, seen: Tensor | None = None
+) -> Sampled:
+    """Draw a token per row of logits [..., V]; `seen` [n] are the ids that the sequence holds, each any number of times.
+
+    Probability and entropy are those before penalty, temperature and truncation, which apply in this order.
+    """
     logits = logits.float()
     p = logits.softmax(-1)
-    candidates = logits[..., : sampling.vocab] if sampling.vocab else logits
+    candidates = penalise(logits, seen, sampling.repetition_penalty)
+    candidates = candidates[..., : sampling.vocab] if sampling.vocab else candidates
     if sampling.temperature == 0:
         chosen = candidates.argmax(-1)
     else:
-        weights = truncate(candidates / sampling.temperature, sampling.top_k, sampling.top_p).softmax(-1)
+        weights = candidates / sampling.temperature
+        weights = truncate(weights, sampling.top_k, sampling.top_p, sampling.min_p).softmax(-1)
         rows = weights.reshape(-1, weights.shape[-1])
         chosen = torch.multinomial(rows, 1, generator=generator).reshape(weights.shape[:-1])
     return Sampled(chosen, p.gather(-1, chosen.unsqueeze(-1)).squeeze(-1), torch.special.entr(p).sum(-1))
 
 
-def truncate(logits: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Logits [..., V] with −inf outside the k likeliest, and of those outside the smallest set that holds top_p.
+def penalise(logits: Tensor, seen: Tensor | None, penalty: float) -> Tensor:
+    """Logits [..., V] of `seen` ids divided by the penalty where positive, else multiplied (CTRL, Keskar et al. 2019)."""
+    if seen is None or penalty == 1:
+        return logits
+    ids = seen.unique()
+    held = logits[..., ids]
+    return logits.index_copy(-1, ids, torch.where(held > 0, held / penalty, held * penalty))
+
+
+def truncate(logits: Tensor, top_k: int, top_p: float, min_p: float = 0.0) -> Tensor:
+    """Logits [..., V] with −inf outside the k likeliest, of those outside the smallest set that holds top_p, and wherever
+    a token is less likely than min_p times the likeliest one (Nguyen et al. 2024).
 
     The token that crosses top_p stays in, so at least one always does (nucleus sampling, Holtzman et al. 2020).
     """
@@ -60,4 +82,6 @@ def truncate(logits: Tensor, top_k: int, top_p: float) -> Tensor:
         p = ordered.softmax(-1)
         beyond = p.cumsum(-1) - p >= top_p
         logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
+    if min_p > 0:
+        logits = logits.masked_fill(logits < logits.amax(-1, keepdim=True) + math.log(min_p), -torch.inf)
     return logits

@@ -152,16 +152,18 @@ class Worker:
 
     def generate(self, command: protocol.Generate) -> protocol.Message:
         """`prompt`, a `token` each, `done`."""
-        from mythos.infer.text import generate
+        from mythos.infer.text import flops_of, generate
 
         began = time.perf_counter()
         settings = command.model_dump(exclude={"kind", "id", "prompt"}) | {"exit": command.exit or None}
-        stop = self._stop(command.id)
-        answer = generate(self._loaded(), command.prompt, should_stop=stop, **settings)
+        stop, checkpoint = self._stop(command.id), self._loaded()
+        answer = generate(checkpoint, command.prompt, should_stop=stop, **settings)
         prompt = answer.prompt
         if answer.reason != "cancelled":
             texts, loops = [text for text, _ in prompt], [n for _, n in prompt]
-            self.channel.send(protocol.PromptTokens(id=command.id, texts=texts, loops=loops))
+            self.channel.send(
+                protocol.PromptTokens(id=command.id, ids=answer.ids, texts=texts, loops=loops, left_out=answer.left_out)
+            )
         read, taken = time.perf_counter(), []
         for token in answer:
             taken.append(token.loops)
@@ -176,6 +178,7 @@ class Worker:
                 )
             )
         now = time.perf_counter()
+        flops, flops_full = flops_of(checkpoint, len(answer.ids), taken, command.loops, command.exit)
         return protocol.Done(
             id=command.id,
             reason=answer.reason,
@@ -183,6 +186,8 @@ class Worker:
             seconds=now - began,
             mean_loops=sum(taken) / len(taken) if taken else 0.0,
             tokens_per_s=len(taken) / (now - read) if taken else 0.0,
+            flops=flops,
+            flops_full=flops_full,
         )
 
     def trace(self, command: protocol.TraceText) -> protocol.Message:
@@ -195,6 +200,7 @@ class Worker:
             found = trace(
                 self._loaded(),
                 command.text,
+                ids=command.ids,
                 loops=command.loops,
                 exit=command.exit or None,
                 should_stop=self._stop(command.id),

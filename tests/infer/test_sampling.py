@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mythos.infer.sampling import GREEDY, Sampling, sample, truncate
+from mythos.infer.sampling import GREEDY, Sampling, penalise, sample, truncate
 
 P = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15])
 
@@ -33,6 +33,25 @@ def test_top_k_and_top_p_cut_and_renormalise() -> None:
     assert torch.isfinite(truncate(P.log(), 0, 0.71)).tolist() == [False, True, False, True, True]
     assert torch.isfinite(truncate(P.log(), 0, 1e-9)).tolist() == [False, True, False, False, False]
     assert torch.isfinite(truncate(P.log(), 99, 1.0)).all()
+
+
+def test_min_p_keeps_what_is_likely_beside_the_likeliest() -> None:
+    for min_p in (0.0, 0.2, 0.3, 0.5, 0.9, 1.0):
+        expected = [p >= min_p * 0.4 * 0.999 for p in P.tolist()]
+        assert torch.isfinite(truncate(P.log(), 0, 1.0, min_p)).tolist() == expected
+    kept = torch.where(P.log() / 2 >= (P.log() / 2).max() + torch.tensor(0.7).log(), P.sqrt(), 0.0)
+    torch.testing.assert_close(frequencies(Sampling(2.0, 0, 1.0, 0.7)), kept / kept.sum(), atol=0.015, rtol=0)
+
+
+def test_the_repetition_penalty_is_that_of_plain_recomputation() -> None:
+    logits, seen = torch.tensor([2.0, -1.0, 0.5, 3.0]), torch.tensor([3, 1, 3, 3])
+    plain = [x if i not in (1, 3) else (x / 1.5 if x > 0 else x * 1.5) for i, x in enumerate(logits.tolist())]
+    assert penalise(logits, seen, 1.5).tolist() == pytest.approx(plain)
+    assert penalise(logits.expand(2, 3, -1), seen, 1.5).tolist() == [[pytest.approx(plain)] * 3] * 2
+    assert penalise(logits, seen, 1.0) is logits and penalise(logits, None, 1.5) is logits
+    greedy = Sampling(0.0, top_p=1.0, repetition_penalty=1.6)
+    drawn = sample(logits, greedy, seen=seen)
+    assert int(drawn.id) == 0 and float(drawn.probability) == pytest.approx(float(logits.softmax(-1)[0]))
 
 
 def test_ties_leave_exactly_k() -> None:
