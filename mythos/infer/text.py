@@ -149,7 +149,7 @@ def flops_of(
     """
     model = checkpoint.config.model
     rule = resolve_exit(exit or checkpoint.config.infer.exit, model).partition(":")[0]
-    limit: int = loops_of(checkpoint, loops) or getattr(model, "loops", 1)
+    limit = int(loops_of(checkpoint, loops) or getattr(model, "loops", 1))
     spans = range(prompt_tokens, prompt_tokens + len(taken))
     spent = [flops_spent(model, rule, span, n, limit) for span, n in zip(spans, taken, strict=True)]
     return sum(spent), sum([flops_spent(model, "fixed", span, limit, limit) for span in spans])
