@@ -54,12 +54,11 @@ class Generate(Message):
 
 
 class TraceText(Message):
-    """Run a text through the model and look inside; with `ids`, exactly these tokens instead."""
+    """Run a text through the model and look inside."""
 
     kind: Literal["trace"] = "trace"
     id: str
     text: str
-    ids: list[int] = []
     loops: int = Field(0, ge=0, le=1024)
     exit: str = ""
 
@@ -108,7 +107,6 @@ class PromptTokens(Message):
 
     kind: Literal["prompt"] = "prompt"
     id: str
-    ids: list[int]
     texts: list[str]
     loops: list[int]
     left_out: int = 0

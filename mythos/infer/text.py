@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mythos.contract.budget import flops_spent
+from mythos.contract.config import DenseConfig
 from mythos.infer.engine import Generation, generate_ids, never
 from mythos.infer.exits import make_exit, resolve_exit
 from mythos.infer.sampling import Sampling
@@ -149,7 +150,7 @@ def flops_of(
     """
     model = checkpoint.config.model
     rule = resolve_exit(exit or checkpoint.config.infer.exit, model).partition(":")[0]
-    limit = int(loops_of(checkpoint, loops) or getattr(model, "loops", 1))
+    limit = loops_of(checkpoint, loops) or (1 if isinstance(model, DenseConfig) else model.loops)
     spans = range(prompt_tokens, prompt_tokens + len(taken))
     spent = [flops_spent(model, rule, span, n, limit) for span, n in zip(spans, taken, strict=True)]
     return sum(spent), sum([flops_spent(model, "fixed", span, limit, limit) for span in spans])

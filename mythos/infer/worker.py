@@ -161,9 +161,7 @@ class Worker:
         prompt = answer.prompt
         if answer.reason != "cancelled":
             texts, loops = [text for text, _ in prompt], [n for _, n in prompt]
-            self.channel.send(
-                protocol.PromptTokens(id=command.id, ids=answer.ids, texts=texts, loops=loops, left_out=answer.left_out)
-            )
+            self.channel.send(protocol.PromptTokens(id=command.id, texts=texts, loops=loops, left_out=answer.left_out))
         read, taken = time.perf_counter(), []
         for token in answer:
             taken.append(token.loops)
@@ -200,7 +198,6 @@ class Worker:
             found = trace(
                 self._loaded(),
                 command.text,
-                ids=command.ids,
                 loops=command.loops,
                 exit=command.exit or None,
                 should_stop=self._stop(command.id),

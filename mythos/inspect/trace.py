@@ -7,7 +7,7 @@ would be seen by the hooks too. Both passes give the same logits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -101,21 +101,17 @@ def trace(
     checkpoint: Checkpoint,
     text: str,
     *,
-    ids: Sequence[int] = (),
     loops: int | None = None,
     exit: str | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> Trace:
     """Look inside a checkpoint while it reads a text. Defaults of `loops` and `exit` come from the checkpoint.
 
-    `ids` are the tokens to read instead of the text's own, since a generated text need not be cut as it was generated.
-    Raises MythosError for a text longer than the model's context, ids that it does not know or an exit rule that does not
-    fit, and Cancelled when `should_stop` says so.
+    Raises MythosError for a text longer than the model's context or an exit rule that does not fit, and Cancelled when
+    `should_stop` says so.
     """
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
-    ids = list(ids) or encode_prompt(tokenizer, text)
-    if unknown := [token for token in ids if not 0 <= token < config.model.vocab_size]:
-        raise MythosError(f"The model knows no token {unknown[0]}.", "Trace with the checkpoint that made these ids.")
+    ids = encode_prompt(tokenizer, text)
     if len(ids) > config.model.context:
         raise MythosError(
             f"The text has {len(ids)} tokens; the model's context holds {config.model.context}.",

@@ -69,7 +69,7 @@ def split(text: str) -> list[str]:
 def generate(id: str, prompt: str, max_tokens: int, loops: int, **_: Any) -> None:
     limit = min(model["max"], loops or LOOPS)
     texts = split(prompt)
-    say("prompt", id=id, ids=list(range(len(texts))), texts=texts, loops=[1 + i % limit for i in range(len(texts))])
+    say("prompt", id=id, texts=texts, loops=[1 + i % limit for i in range(len(texts))])
     if "FAIL" in prompt:
         say("error", id=id, message="The prompt is longer than the context of 256 tokens.", hint="Shorten it.")
         return

@@ -97,12 +97,3 @@ def test_the_repetition_penalty_looks_at_prompt_and_answer(checkpoint: Checkpoin
     answer = mythos.generate(checkpoint, PROMPT, temperature=0, max_tokens=40, repetition_penalty=10.0)
     ids = [token.id for token in answer]
     assert len(set(ids)) > len(set(free)) and len(set(ids) - set(answer.ids)) >= len(set(ids)) - 1
-
-
-def test_a_trace_reads_exactly_the_given_tokens(checkpoint: Checkpoint) -> None:
-    tokenizer = checkpoint.tokenizer
-    ids = [tokenizer.start, *(token for char in PROMPT for token in tokenizer.encode(char))]
-    found = mythos.trace(checkpoint, "", ids=ids)
-    assert found.ids.tolist() == ids != encode_prompt(tokenizer, PROMPT)
-    with pytest.raises(mythos.contract.errors.MythosError, match="no token 99999"):
-        mythos.trace(checkpoint, "", ids=[0, 99999])
