@@ -1,4 +1,4 @@
-"""Line chart for live training curves: a braille raster, one strip per line, redrawn only when something changed."""
+"""Line chart for live training curves: a raster of dots, one strip per line, of which only what changed is drawn again."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import numpy as np
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.strip import Strip
-from textual.widget import Widget
 
-from mythos_tui.widgets.chart_layers import Curve, Series, nearest
 from mythos_tui.widgets.chart_paint import Painter
+from mythos_tui.widgets.curve import Curve, Series
+from mythos_tui.widgets.glyphs import glyphs_of
+from mythos_tui.widgets.palette import colour_mode
+from mythos_tui.widgets.xview import Window, XView
 
 __all__ = ["LineChart", "Series"]
 
 SMOOTHING = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
-Window = tuple[float, float]
 
 
-class LineChart(Widget, can_focus=True):
+class LineChart(XView):
     """Curves over a common x axis, with axis ticks, legend, smoothing, zoom and a crosshair.
 
-    `smoothing` is the weight of the moving average (0 shows the samples alone), `x_window` the shown range of x (None
-    shows all), `follow` makes a zoomed window keep up with the newest sample, `crosshair` an x value or None.
+    `smoothing` is the weight of the moving average (0 shows the samples alone), `y_log` makes y logarithmic, `clip` leaves
+    out outliers and says so, `y_window` is the shown range of y (None: what the curves need). For x see `XView`.
     """
 
     DEFAULT_CSS = """
@@ -35,21 +36,17 @@ class LineChart(Widget, can_focus=True):
         Binding("y", "toggle_log", "Log y", tooltip="Logarithmic y axis; values that are not positive are left out"),
         Binding("s", "smoother(1)", "Smooth", tooltip="More smoothing (debiased moving average)"),
         Binding("S", "smoother(-1)", "Less smooth", show=False, tooltip="Less smoothing"),
-        Binding("plus,equals_sign", "zoom(0.5)", "Zoom", key_display="+", tooltip="Zoom in on x"),
-        Binding("minus", "zoom(2.0)", "Zoom out", key_display="-", show=False, tooltip="Zoom out on x"),
-        Binding("shift+left", "pan(-0.25)", "Pan left", show=False, tooltip="Move a quarter window to the left"),
-        Binding("shift+right", "pan(0.25)", "Pan right", show=False, tooltip="Move a quarter window to the right"),
-        Binding("Z", "reset_view", "Reset", tooltip="Show everything, no crosshair"),
-        Binding("F", "toggle_follow", "Follow", tooltip="Keep the zoomed window at the newest sample"),
-        Binding("comma", "crosshair(-1)", "Crosshair left", key_display=",", show=False, tooltip="Crosshair leftwards"),
-        Binding("full_stop", "crosshair(1)", "Crosshair", key_display=".", tooltip="Crosshair: values at one x"),
+        Binding("o", "toggle_clip", "Outliers", tooltip="Leave out outliers: y shows the 1st to the 99th percentile"),
+        Binding("ctrl+up", "zoom_y(0.5)", "Zoom y", show=False, tooltip="Zoom in on y, about the crosshair's value"),
+        Binding("ctrl+down", "zoom_y(2.0)", "Zoom out y", show=False, tooltip="Zoom out on y"),
+        Binding("shift+up", "pan_y(0.25)", "Pan up", show=False, tooltip="Move a quarter of the zoomed y axis up"),
+        Binding("shift+down", "pan_y(-0.25)", "Pan down", show=False, tooltip="Move a quarter of the zoomed y axis down"),
     ]
 
     smoothing: reactive[float] = reactive(0.0)
     y_log: reactive[bool] = reactive(False)
-    x_window: reactive[Window | None] = reactive[Window | None](None)
-    follow: reactive[bool] = reactive(False)
-    crosshair: reactive[float | None] = reactive[float | None](None)
+    clip: reactive[bool] = reactive(False)
+    y_window: reactive[Window | None] = reactive[Window | None](None)
 
     def __init__(
         self,
@@ -67,12 +64,13 @@ class LineChart(Widget, can_focus=True):
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._title, self._unit, self._x_label, self._empty = title, unit, x_label, empty
-        self._x_log = x_log
         self._curves: list[Curve] = []
         self._lines: list[Strip] | None = None
         self._drawn_for: object = None
         self._painter = Painter()
+        self._asked = False
         self.set_reactive(LineChart.y_log, y_log)
+        self.set_reactive(LineChart.x_log, x_log)
         self.set_reactive(LineChart.smoothing, smoothing)
 
     # Data
@@ -98,35 +96,72 @@ class LineChart(Widget, can_focus=True):
         self.redraw()
 
     def set_series(self, series: Sequence[Series]) -> None:
-        """Show these series. A series object that is already shown keeps its smoothed values."""
-        known = {id(curve.series): curve for curve in self._curves}
-        self._curves = [known.get(id(one)) or Curve(one) for one in series]
-        if self.follow and self.x_window is not None:
-            self._slide_to_end()
+        """Show these series. One that goes on from what is shown under its name costs only what is new."""
+        known = {curve.series.name: curve for curve in reversed(self._curves)}
+        self._curves = []
+        for one in series:
+            curve = known.pop(one.name, None)
+            if curve is None:
+                curve = Curve(one)
+            elif curve.series is not one:
+                curve.take(one)
+            self._curves.append(curve)
+        self.keep_up()
         self.redraw()
 
     def extent(self) -> Window | None:
-        """Least and greatest x over all series; None without any point."""
-        ends = [curve.extent(self._x_log) for curve in self._curves]
+        ends = [curve.extent(self.x_log) for curve in self._curves]
         known = [end for end in ends if end is not None]
         return (min(lo for lo, _ in known), max(hi for _, hi in known)) if known else None
+
+    def values_at(self, x: float) -> list[float]:
+        """The sample nearest to `x` of each series, NaN where a series has none."""
+        return [curve.at(x) for curve in self._curves]
 
     # Drawing
 
     def redraw(self) -> None:
-        """Draw anew at the next frame."""
+        """Draw anew at the next frame; what turns out as it was stays."""
         self._lines = None
-        self.refresh()
+        if not self._asked:
+            self._asked = True
+            self.call_next(self._repaint)
+
+    def _repaint(self) -> None:
+        self._asked = False
+        if self._drawn_for is None or self._state() != self._drawn_for:
+            self.refresh()  # never drawn, or of another size or style: all of it
+        elif self.screen.is_current:
+            self._paint()
+
+    def _state(self) -> object:
+        if not self.is_attached:
+            return None
+        return self.size, self.visual_style, glyphs_of(self.app).name, colour_mode(self.app)
+
+    def _paint(self) -> list[Strip]:
+        """The lines as they are now; only the regions that differ from those drawn before are drawn again."""
+        state = self._state()
+        if self._lines is None or self._drawn_for != state:
+            self._lines, changed = self._painter.paint(self, self._drawn_for == state)
+            self._drawn_for = state
+            if changed:
+                self.refresh(*changed)
+        return self._lines
 
     def render_line(self, y: int) -> Strip:
-        state = (self.size, self.visual_style)
-        if self._lines is None or self._drawn_for != state:
-            self._lines, self._drawn_for = self._painter.paint(self), state
-        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.visual_style.rich_style)
+        lines = self._paint()
+        return lines[y] if y < len(lines) else Strip.blank(self.size.width, self.visual_style.rich_style)
 
     def notify_style_update(self) -> None:
         self._lines = None
         super().notify_style_update()
+
+    def plot_columns(self) -> tuple[int, int]:
+        return self._painter.plot
+
+    def drawn_window(self) -> Window | None:
+        return self._painter.drawn
 
     def watch_smoothing(self) -> None:
         self.redraw()
@@ -134,54 +169,24 @@ class LineChart(Widget, can_focus=True):
     def watch_y_log(self) -> None:
         self.redraw()
 
-    def watch_x_window(self) -> None:
+    def watch_clip(self) -> None:
         self.redraw()
 
-    def watch_crosshair(self) -> None:
-        self.redraw()
-
-    def watch_follow(self) -> None:
-        if self.follow and self.x_window is not None:
-            self._slide_to_end()
+    def watch_y_window(self) -> None:
         self.redraw()
 
     def validate_smoothing(self, smoothing: float) -> float:
         return min(0.99, max(0.0, smoothing))
 
-    # View: positions are handled on the axis as drawn, that is in log10 where x is logarithmic
-
-    def _axis(self, value: float) -> float:
-        return float(np.log10(value)) if self._x_log else value
-
-    def _value(self, at: float) -> float:
-        return float(10.0**at) if self._x_log else at
-
-    def shown_window(self) -> Window | None:
-        """The range of x that is shown now."""
-        return self.x_window or self.extent()
-
-    def _slide_to_end(self) -> None:
-        extent, shown = self.extent(), self.shown_window()
-        if extent is not None and shown is not None:
-            lo, hi = self._axis(shown[0]), self._axis(shown[1])
-            shift = self._axis(extent[1]) - hi
-            self.x_window = (self._value(lo + shift), self._value(hi + shift))
-
-    def _place(self, lo: float, hi: float) -> None:
-        """Show lo..hi (axis positions), moved back into the data; all of it when that is wider than the data."""
-        extent = self.extent()
-        if extent is None:
-            return
-        least, most = self._axis(extent[0]), self._axis(extent[1])
-        if hi - lo >= (most - least) * (1 - 1e-9):
-            self.x_window = None
-            return
-        shift = max(0.0, least - lo) - max(0.0, hi - most)
-        self.x_window = (self._value(lo + shift), self._value(hi + shift))
+    # What a person does with y
 
     def action_toggle_log(self) -> None:
         """Switch the y axis between linear and logarithmic."""
         self.y_log = not self.y_log
+
+    def action_toggle_clip(self) -> None:
+        """Leave outliers out of the range of y, or show all."""
+        self.clip = not self.clip
 
     def action_smoother(self, direction: Literal[-1, 1]) -> None:
         """Take the next stronger or weaker smoothing."""
@@ -190,52 +195,34 @@ class LineChart(Widget, can_focus=True):
         else:
             self.smoothing = next((weight for weight in reversed(SMOOTHING) if weight < self.smoothing), 0.0)
 
-    def action_zoom(self, factor: float) -> None:
-        """Make the window `factor` times as wide, about the crosshair, or the newest sample, or the middle."""
-        shown = self.shown_window()
-        if shown is None or shown[1] <= shown[0]:
-            return
-        lo, hi = self._axis(shown[0]), self._axis(shown[1])
-        anchor = hi if self.follow else (lo + hi) / 2
-        if self.crosshair is not None and shown[0] <= self.crosshair <= shown[1]:
-            anchor = self._axis(self.crosshair)
-        if factor < 1 and (hi - lo) * factor <= 1e-9 * max(abs(lo), abs(hi)):
-            return
-        self._place(anchor - (anchor - lo) * factor, anchor + (hi - anchor) * factor)
-
-    def action_pan(self, share: float) -> None:
-        """Move the window by a share of its width; a move to the left ends following."""
-        shown = self.shown_window()
-        if shown is None or self.x_window is None:
-            return
-        lo, hi = self._axis(shown[0]), self._axis(shown[1])
-        if share < 0:
-            self.follow = False
-        self._place(lo + share * (hi - lo), hi + share * (hi - lo))
-
     def action_reset_view(self) -> None:
-        """Show all x, no crosshair, no following."""
-        self.follow = False
-        self.x_window = None
-        self.crosshair = None
+        self.y_window = None
+        super().action_reset_view()
 
-    def action_toggle_follow(self) -> None:
-        """Keep the window at the newest sample, or let it stand."""
-        self.follow = not self.follow
-
-    def action_crosshair(self, direction: Literal[-1, 1]) -> None:
-        """Move the crosshair by one column; the first press puts it on the newest sample shown."""
-        shown = self.shown_window()
-        if shown is None:
+    def action_zoom_y(self, factor: float) -> None:
+        """Make the range of y `factor` times as high, about the first curve's value at the crosshair or the middle."""
+        ends = self._painter.y_ends
+        if ends is None:
             return
-        if self.crosshair is None:
-            self.crosshair = shown[1]
-            return
-        lo, hi = self._axis(shown[0]), self._axis(shown[1])
-        step = (hi - lo) / max(1, self._painter.plot_width)
-        target = min(hi, max(lo, self._axis(self.crosshair) + direction * step))
-        self.crosshair = self._value(target)
+        lo, hi = ends
+        anchor = (lo + hi) / 2
+        if self.crosshair is not None and self._curves:
+            value = self._curves[0].at(self.crosshair)
+            at = (np.log10(value) if value > 0 else np.nan) if self.y_log else value
+            anchor = float(at) if lo <= at <= hi else anchor
+        self._show_y(anchor - (anchor - lo) * factor, anchor + (hi - anchor) * factor)
 
-    def values_at(self, x: float) -> list[float]:
-        """The sample nearest to `x` of each series, NaN where a series has none."""
-        return [nearest(curve.series, x) for curve in self._curves]
+    def action_pan_y(self, share: float) -> None:
+        """Move a zoomed range of y by a share of its height."""
+        ends = self._painter.y_ends
+        if ends is not None and self.y_window is not None:
+            shift = share * (ends[1] - ends[0])
+            self._show_y(ends[0] + shift, ends[1] + shift)
+
+    def _show_y(self, lo: float, hi: float) -> None:
+        """Show lo..hi (positions on the axis); all of it where that is more than there is."""
+        full = self._painter.y_full
+        if full is not None and lo <= full[0] and hi >= full[1]:
+            self.y_window = None
+        elif hi - lo > 1e-9 * max(abs(lo), abs(hi)):
+            self.y_window = (10.0**lo, 10.0**hi) if self.y_log else (lo, hi)

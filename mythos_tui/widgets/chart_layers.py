@@ -1,161 +1,136 @@
-"""What a chart draws, apart from how: series, their smoothed values, and their dots as layers of a cell grid."""
+"""What a chart draws, apart from how: its curves as layers of one grid of cells, and the range of y that shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mythos_tui.widgets.axis import padded_range
-from mythos_tui.widgets.raster import Columns, Floats, braille, log_columns, reduce_columns, scatter, smooth, trace
+from mythos_tui.widgets.curve import Curve
+from mythos_tui.widgets.glyphs import GlyphSet
+from mythos_tui.widgets.raster import Columns, View, scatter, trace
+from mythos_tui.widgets.spans import Floats, Grid
 
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """One curve: x and y float64 (n,), y may hold NaN (a gap); colour is a CSS colour such as "#4cb5f5"."""
-
-    name: str
-    x: Floats
-    y: Floats
-    colour: str
-    kind: Literal["line", "points"] = "line"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "x", np.asarray(self.x, dtype=np.float64))
-        object.__setattr__(self, "y", np.asarray(self.y, dtype=np.float64))
-        if self.x.shape != self.y.shape or self.x.ndim != 1:
-            raise ValueError(f"series {self.name!r}: x {self.x.shape} and y {self.y.shape} must be equal vectors")
-
-
-class Curve:
-    """A series with what has been worked out for it: the smoothed values and the ends of x."""
-
-    def __init__(self, series: Series) -> None:
-        self.series = series
-        self._smoothed: tuple[float, Floats] | None = None
-        self._extents: dict[bool, tuple[float, float] | None] = {}
-
-    def smoothed(self, weight: float) -> Floats:
-        """Smoothed y, (n,), kept until the weight changes."""
-        if self._smoothed is None or self._smoothed[0] != weight:
-            self._smoothed = (weight, smooth(self.series.y, weight))
-        return self._smoothed[1]
-
-    def extent(self, positive: bool) -> tuple[float, float] | None:
-        """Least and greatest finite x (`positive`: of those above zero), None when there is none."""
-        if positive not in self._extents:
-            x = self.series.x[np.isfinite(self.series.x)]
-            x = x[x > 0] if positive else x
-            self._extents[positive] = (float(x.min()), float(x.max())) if x.size else None
-        return self._extents[positive]
-
-
-class View(NamedTuple):
-    """What part of the plane is shown and how; with a log axis its ends are exponents (log10)."""
-
-    x0: float
-    x1: float
-    x_log: bool
-    y_log: bool
+CLIPPED = (0.01, 0.99)
+"""Quantiles of what is shown between which y lies when outliers are clipped."""
+_DASHES = ((1,), (1, 1, 0), (1, 0), (1, 1, 1, 0, 1, 0))
+_DASH = 3
 
 
 class Reduced(NamedTuple):
     """One curve ready to be traced: columns for a line, samples for points.
 
-    `curve` is its index, `raw` marks the samples that lie behind a smoothed line.
+    `curve` is its index, `raw` marks the samples that lie behind a smoothed line, `dash` the pattern of the line.
     """
 
     curve: int
     raw: bool
     columns: Columns | None
     points: tuple[Floats, Floats] | None
+    dash: int = 0
 
 
 class Canvas(NamedTuple):
-    """Braille patterns (rows, cols) in 0..255 and, per cell, the layer that colours it (-1: empty).
+    """Code points (rows, cols), 0 where nothing is drawn, and per cell the layer that colours it (-1: none).
 
-    Layer i is curve i, layer n+i its samples behind the smoothed line.
+    Layer i is curve i, layer n+i its samples behind the smoothed line. `rows_of[i]` (cols,) is the row in which curve i
+    was drawn, -1 where it was not.
     """
 
-    patterns: NDArray[np.int64]
+    codes: NDArray[np.int64]
     layers: NDArray[np.int64]
+    rows_of: dict[int, NDArray[np.int64]]
 
 
-def nearest(series: Series, x: float) -> float:
-    """The sample of `series` whose x lies nearest, NaN for an empty series."""
-    known = np.flatnonzero(np.isfinite(series.x))
-    if known.size == 0:
-        return float("nan")
-    return float(series.y[known[np.argmin(np.abs(series.x[known] - x))]])
+def reduce_all(curves: Sequence[Curve], view: View, smoothing: float, columns: int, dashed: bool) -> list[Reduced]:
+    """Every curve reduced to dot columns; with smoothing a line comes twice, its samples first.
 
-
-def reduce_all(curves: Sequence[Curve], view: View, smoothing: float, columns: int) -> list[Reduced]:
-    """Every curve reduced to dot columns; with smoothing a line comes twice, its samples first."""
+    `dashed` gives each curve a pattern of its own, for screens without colour.
+    """
     reduced = []
     for index, curve in enumerate(curves):
-        x, y = _on_axis(curve.series.x, view.x_log), curve.series.y
         if curve.series.kind == "points":
-            reduced.append(Reduced(index, False, None, _points(x, y, view)))
+            reduced.append(Reduced(index, False, None, curve.points(view)))
             continue
         if smoothing > 0:
-            reduced.append(Reduced(index, True, _line(x, y, view, columns), None))
-            y = curve.smoothed(smoothing)
-        reduced.append(Reduced(index, False, _line(x, y, view, columns), None))
+            reduced.append(Reduced(index, True, curve.columns(view, columns), None))
+        dash = curve.series.dash or (index if dashed else 0)
+        reduced.append(Reduced(index, False, curve.columns(view, columns, smoothing), None, dash % len(_DASHES)))
     return sorted(reduced, key=lambda one: not one.raw)
 
 
-def _on_axis(values: Floats, log: bool) -> Floats:
-    if not log:
-        return values
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10(np.where(values > 0, values, np.nan))
-
-
-def _points(x: Floats, y: Floats, view: View) -> tuple[Floats, Floats]:
-    with np.errstate(invalid="ignore"):
-        shown = (x >= view.x0) & (x <= view.x1)
-    return x[shown], _on_axis(y[shown], view.y_log)
-
-
-def _line(x: Floats, y: Floats, view: View, columns: int) -> Columns:
-    if view.x_log:
-        known = np.isfinite(x)
-        x, y = x[known], y[known]
-    if not view.y_log:
-        return reduce_columns(x, y, view.x0, view.x1, columns)
-    return log_columns(reduce_columns(x, np.where(y > 0, y, np.nan), view.x0, view.x1, columns))
-
-
-def y_range(reduced: Sequence[Reduced]) -> tuple[float, float] | None:
-    """The padded range of all that is shown, None when nothing finite is."""
+def y_extremes(reduced: Sequence[Reduced]) -> tuple[float, float] | None:
+    """Least and greatest of all that is shown, None when nothing finite is."""
     parts = [part for one in reduced if one.columns for part in (one.columns.lo, one.columns.hi)]
     parts += [one.points[1] for one in reduced if one.points]
-    values = np.concatenate(parts) if parts else np.zeros(0)
+    return _ends(np.concatenate(parts) if parts else np.zeros(0))
+
+
+def _ends(values: Floats) -> tuple[float, float] | None:
     values = values[np.isfinite(values)]
-    return padded_range(float(values.min()), float(values.max())) if values.size else None
+    return (float(values.min()), float(values.max())) if values.size else None
 
 
-def compose(reduced: Sequence[Reduced], view: View, y_ends: tuple[float, float], rows: int, cols: int) -> Canvas:
-    """Trace all curves into one cell grid; a smoothed line takes its cells from the samples behind it."""
-    patterns = np.zeros((rows, cols), dtype=np.int64)
-    layers = np.full((rows, cols), -1, dtype=np.int64)
-    raw = np.zeros((rows, cols), dtype=np.bool_)
+def clipped_range(curves: Sequence[Curve], view: View) -> tuple[float, float] | None:
+    """The range that leaves out the outliers of each curve, padded."""
+    ends: list[float] = []
+    for curve in curves:
+        values = curve.sampled(view)
+        values = values[np.isfinite(values)]
+        if values.size:
+            ends += np.quantile(values, CLIPPED).tolist()
+    return padded_range(min(ends), max(ends)) if ends else None
+
+
+def compose(
+    reduced: Sequence[Reduced], view: View, y_ends: tuple[float, float], shape: tuple[int, int], glyphs: GlyphSet
+) -> Canvas:
+    """Trace all curves into one grid of cells (rows, cols); a smoothed line takes its cells from the samples behind it."""
+    patterns, layers = np.zeros(shape, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
+    raw, rows_of = np.zeros(shape, dtype=np.bool_), {}
     count = 1 + max((one.curve for one in reduced), default=0)
     for one in reduced:
-        dots = braille(_dots(one, view, y_ends, rows * 4, cols * 2))
-        hit = dots > 0
+        packed = glyphs.pack(_dots(one, view, y_ends, shape[0] * glyphs.down, shape[1] * glyphs.across))
+        hit = packed > 0
         over = hit & raw & (not one.raw)
-        patterns = np.where(over, dots, patterns | dots)
+        patterns = np.where(over, packed, patterns | packed)
         raw = np.where(hit, one.raw, raw)
         layers = np.where(hit, one.curve + (count if one.raw else 0), layers)
-    return Canvas(patterns, layers)
+        if not one.raw:
+            rows_of[one.curve] = np.where(hit.any(axis=0), hit.argmax(axis=0), -1)
+    return Canvas(np.where(patterns > 0, glyphs.table[patterns], 0), layers, rows_of)
 
 
-def _dots(one: Reduced, view: View, y_ends: tuple[float, float], rows: int, columns: int) -> NDArray[np.bool_]:
+def _dots(one: Reduced, view: View, y_ends: tuple[float, float], rows: int, columns: int) -> Grid:
     if one.columns is not None:
-        return trace(one.columns, *y_ends, rows)
+        dots = trace(one.columns, *y_ends, rows)
+        if one.dash:
+            pattern = np.array(_DASHES[one.dash], dtype=np.bool_)
+            dots &= pattern[np.arange(columns) // _DASH % pattern.size]
+        return dots
     x, y = one.points if one.points is not None else (np.zeros(0), np.zeros(0))
     return scatter(x, y, (view.x0, view.x1, *y_ends), rows, columns)
+
+
+def beyond(reduced: Sequence[Reduced], y_ends: tuple[float, float], cols: int) -> tuple[Grid, Grid]:
+    """The columns of cells in which something lies above, and below, the range that is drawn; (cols,) each."""
+    above, below = np.zeros(cols, np.bool_), np.zeros(cols, np.bool_)
+    for one in reduced:
+        if one.columns is None:
+            continue
+        with np.errstate(invalid="ignore"):
+            above |= (one.columns.hi > y_ends[1]).reshape(cols, -1).any(axis=1)
+            below |= (one.columns.lo < y_ends[0]).reshape(cols, -1).any(axis=1)
+    return above, below
+
+
+def holes(reduced: Sequence[Reduced], curves: Sequence[Curve], cols: int) -> Grid:
+    """The columns of cells in which a curve has samples without a value; not of curves that mostly have none."""
+    found = np.zeros(cols, np.bool_)
+    for one in reduced:
+        if one.columns is not None and not curves[one.curve].sparse:
+            found |= one.columns.holes.reshape(cols, -1).any(axis=1)
+    return found

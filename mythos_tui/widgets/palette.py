@@ -7,7 +7,7 @@ colour blindness and grey screens. For terminals without colour there is a ramp 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from textual.color import Color
 
 ANCHORS = ("#341d5e", "#313785", "#20569e", "#0e76a8", "#0995a7", "#32b39c", "#6cce84", "#b6e062", "#f7ed6c")
 SERIES = ("#4cb5f5", "#f2a541", "#5fd38d", "#e06c9f", "#b79cf2", "#d9d46a", "#6fd6d6", "#f08a6c")
+ColourMode = Literal["truecolor", "256", "16", "none"]
 LEVELS = 64
 LINE_CONTRAST = 3.0
 RAMP = ".:-=+*#%@"
@@ -89,9 +90,57 @@ def glyph(level: int) -> str:
     return RAMP[level * len(RAMP) // LEVELS]
 
 
+def colour_mode(app: App[Any]) -> ColourMode:
+    """What colours the terminal shows; none where NO_COLOR is set or the console has no colour system."""
+    modes: dict[str | None, ColourMode] = {None: "none", "256": "256", "standard": "16", "windows": "16"}
+    return "none" if app.no_color else modes.get(app.console.color_system, "truecolor")
+
+
 def has_colour(app: App[Any]) -> bool:
-    """Whether the terminal shows colours: NO_COLOR is not set and the console has a colour system."""
-    return not app.no_color and app.console.color_system is not None
+    """Whether the terminal shows colours at all."""
+    return colour_mode(app) != "none"
+
+
+def series_colour(index: int) -> str:
+    """Colour of the i-th curve or run; they come again after the eighth."""
+    return SERIES[index % len(SERIES)]
+
+
+_BASIC = {
+    "dark": (14, 11, 10, 13, 12, 15, 6, 9),
+    "light": (4, 3, 2, 5, 12, 0, 6, 1),
+    "unknown": (6, 3, 2, 5, 4, 1, 12, 9),
+}
+"""What SERIES are among 16 colours, all different, on each kind of ground."""
+
+
+def basic(number: int) -> Color:
+    """One of the 16 colours, as the value that is nearest to it and to no other."""
+    low, high = (85, 255) if number >= 8 else (0, 170)
+    red, green, blue = (high if number & bit else low for bit in (1, 2, 4))
+    return Color(red, 85 if number == 3 else green, blue)
+
+
+@lru_cache(maxsize=256)
+def _basic_of(colour: Color, ground: Color | None) -> Color:
+    known = [Color.parse(one) for one in SERIES]
+    if colour not in known:
+        return legible(colour, ground)
+    kind = "unknown" if ground is None else "light" if ground.brightness > 0.5 else "dark"
+    return basic(_BASIC[kind][known.index(colour)])
+
+
+def line_colour(colour: Color, base: Style, mode: ColourMode) -> Color:
+    """A curve's colour on this ground, told apart from the others in a terminal of few colours too."""
+    ground = ground_of(base)
+    return _basic_of(colour, ground) if mode == "16" else legible(colour, ground)
+
+
+def raw_style(colour: Color, base: Style, mode: ColourMode) -> Style:
+    """Style of the samples behind a smoothed line: there, but behind it."""
+    if mode == "16":
+        return base + Style(color=basic(7 if (ground := ground_of(base)) and ground.brightness > 0.5 else 8).rich_color)
+    return faint(base, line_colour(colour, base, mode) if mode != "none" else None, 0.38)
 
 
 def faint(base: Style, colour: Color | None, share: float) -> Style:

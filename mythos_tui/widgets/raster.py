@@ -1,6 +1,6 @@
-"""From series to braille dots, in numpy alone: reduce samples to dot columns, trace them, pack dots into characters.
+"""From series to dots, in numpy alone: reduce samples to dot columns, and trace them into a grid of dots.
 
-Shapes: n samples, C dot columns (two per cell), R dot rows (four per cell). Row 0 of a grid is its top.
+Shapes: n samples, C dot columns, R dot rows. Row 0 of a grid is its top. How dots become characters is in `glyphs`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Grid = NDArray[np.bool_]
+from mythos_tui.widgets.spans import Floats, Grid, Starts, span_extremes
 
-_BLOCK = 256
-_DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.int64)
+
+class View(NamedTuple):
+    """What part of the plane is shown and how; with a log axis its ends are exponents (log10)."""
+
+    x0: float
+    x1: float
+    x_log: bool
+    y_log: bool
 
 
 class Columns(NamedTuple):
     """What each dot column holds, each (C,): least and greatest value, first and last sample; NaN where there is none.
 
-    `filled` tells which columns hold any sample at all, NaN samples included.
+    `filled` tells which columns hold any sample at all, NaN samples included, `holes` those that hold a NaN.
     """
 
     lo: Floats
@@ -28,28 +32,20 @@ class Columns(NamedTuple):
     first: Floats
     last: Floats
     filled: Grid
+    holes: Grid
 
 
-def reduce_columns(x: Floats, y: Floats, x0: float, x1: float, columns: int) -> Columns:
-    """Minimum and maximum of y per dot column over [x0, x1], so that no spike is lost. x, y: (n,)."""
-    x, y = window(*ordered(x, y), x0, x1)
-    edges = x0 + (np.arange(columns + 1) - 0.5) / max(1, columns - 1) * (x1 - x0)
-    starts = np.searchsorted(x, edges)
-    counts = np.diff(starts)
-    filled = counts > 0
-    lo, hi, first, last = (np.full(columns, np.nan) for _ in range(4))
-    if filled.any():
-        begin = starts[:-1][filled]
-        y = y[: starts[-1]]
-        lo[filled] = np.fmin.reduceat(y, begin)
-        hi[filled] = np.fmax.reduceat(y, begin)
-        first[filled], last[filled] = y[begin], y[(starts[1:] - 1)[filled]]
-    return Columns(lo, hi, first, last, filled)
+def on_axis(values: Floats, log: bool) -> Floats:
+    """Positions of values on an axis; on a logarithmic one NaN for what is not above zero."""
+    if not log:
+        return values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log10(np.where(values > 0, values, np.nan))
 
 
 def ordered(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """x and y sorted by x where they are not yet (a resumed run writes some steps twice); samples without x go."""
-    if x.size and not np.all(x[1:] >= x[:-1]):
+    if x.size and not (np.isfinite(x[[0, -1]]).all() and np.all(x[1:] >= x[:-1])):
         known = np.isfinite(x)
         x, y = x[known], y[known]
         order = np.argsort(x, kind="stable")
@@ -57,28 +53,48 @@ def ordered(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return x, y
 
 
-def window(x: Floats, y: Floats, x0: float, x1: float) -> tuple[Floats, Floats]:
-    """The samples inside [x0, x1], and where the line crosses an edge of it, the point of crossing."""
-    a, b = int(np.searchsorted(x, x0, "left")), int(np.searchsorted(x, x1, "right"))
-    inside_x, inside_y = x[a:b], y[a:b]
-    head = _crossing(x, y, a - 1, x0) if 0 < a < x.size and x[a] > x0 else None
-    tail = _crossing(x, y, b - 1, x1) if 0 < b < x.size and x[b - 1] < x1 else None
-    parts_x = ([[x0]] if head is not None else []) + [inside_x] + ([[x1]] if tail is not None else [])
-    parts_y = ([[head]] if head is not None else []) + [inside_y] + ([[tail]] if tail is not None else [])
-    return (np.concatenate(parts_x), np.concatenate(parts_y)) if len(parts_x) > 1 else (inside_x, inside_y)
+def column_starts(x: Floats, span: tuple[int, int], view: View, columns: int) -> Starts:
+    """Index of the first sample of every dot column, (C+1,), for the samples `span` of sorted x."""
+    edges = view.x0 + (np.arange(columns + 1) - 0.5) / max(1, columns - 1) * (view.x1 - view.x0)
+    return np.clip(np.searchsorted(x, 10.0**edges if view.x_log else edges), *span)
 
 
-def _crossing(x: Floats, y: Floats, i: int, at: float) -> float | None:
-    if not (np.isfinite(y[i]) and np.isfinite(y[i + 1])):
-        return None
-    return float(y[i] + (y[i + 1] - y[i]) * (at - x[i]) / (x[i + 1] - x[i]))
+def add_edges(columns: Columns, x: Floats, y: Floats, span: tuple[int, int], view: View) -> Columns:
+    """The columns with the points where a line between samples crosses the left and right edge of the view."""
+    (first, last), (x0, x1) = span, (view.x0, view.x1)
+    for column, at, left, inner in ((0, x0, first - 1, first), (-1, x1, last - 1, last - 1)):
+        if not 0 <= left < x.size - 1 or (first < last and on_axis(x[inner : inner + 1], view.x_log)[0] == at):
+            continue
+        a, b = on_axis(x[left : left + 2], view.x_log)
+        low, high = on_axis(y[left : left + 2], view.y_log)
+        if not np.isfinite([a, b, low, high]).all():
+            continue
+        height = low + (high - low) * (at - a) / (b - a)
+        columns.lo[column], columns.hi[column] = np.fmin(columns.lo[column], height), np.fmax(columns.hi[column], height)
+        if column == 0 or not columns.filled[column]:
+            columns.first[column] = height
+        if column == -1 or not columns.filled[column]:
+            columns.last[column] = height
+        columns.filled[column] = True
+    return columns
 
 
-def log_columns(columns: Columns) -> Columns:
-    """The same columns in log10; the caller has masked what is not positive."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        lo, hi, first, last = (np.log10(part) for part in columns[:4])
-    return Columns(lo, hi, first, last, columns.filled)
+def reduce_columns(x: Floats, y: Floats, x0: float, x1: float, columns: int) -> Columns:
+    """Minimum and maximum of y per dot column over [x0, x1], so that no spike is lost. x, y: (n,)."""
+    x, y = ordered(x, y)
+    view = View(x0, x1, False, False)
+    span = int(np.searchsorted(x, x0, "left")), int(np.searchsorted(x, x1, "right"))
+    starts = column_starts(x, span, view, columns)
+    return add_edges(columns_of(y, starts, *span_extremes(y, starts), False), x, y, span, view)
+
+
+def columns_of(y: Floats, starts: Starts, lo: Floats, hi: Floats, holes: Grid, log: bool) -> Columns:
+    """Columns whose extremes are known, with the first and last sample of each, on the axis of y."""
+    filled = np.diff(starts) > 0
+    first, last = np.full(filled.size, np.nan), np.full(filled.size, np.nan)
+    first[filled], last[filled] = y[starts[:-1][filled]], y[starts[1:][filled] - 1]
+    lo, hi, first, last = (on_axis(part, log) for part in (lo, hi, first, last))
+    return Columns(lo, hi, first, last, filled, holes)
 
 
 def trace(columns: Columns, y0: float, y1: float, rows: int) -> Grid:
@@ -130,45 +146,3 @@ def scatter(x: Floats, y: Floats, view: tuple[float, float, float, float], rows:
     row = np.rint((y1 - y[shown]) / (y1 - y0) * (rows - 1)).astype(np.int64)
     grid[row, column] = True
     return grid
-
-
-def braille(grid: Grid) -> NDArray[np.int64]:
-    """Dot patterns (rows, cols) in 0..255 of a dot grid (rows·4, cols·2); 0x2800 plus a pattern is its character."""
-    rows, columns = grid.shape[0] // 4, grid.shape[1] // 2
-    cells = grid.reshape(rows, 4, columns, 2).astype(np.int64)
-    patterns: NDArray[np.int64] = (cells * _DOT_BITS[:, None, :]).sum(axis=(1, 3))
-    return patterns
-
-
-def smooth(y: Floats, weight: float) -> Floats:
-    """Debiased exponential moving average, (n,) to (n,): mᵢ = w·mᵢ₋₁ + (1-w)·yᵢ, divided by 1-wⁱ.
-
-    Samples that are not finite stay as they are and do not enter the average. Works in blocks: within a block one
-    product with a triangular matrix, across blocks a carried value.
-    """
-    if not 0 <= weight < 1:
-        raise ValueError(f"weight must lie in [0, 1), got {weight}")
-    out = np.array(y, dtype=np.float64)
-    finite = np.isfinite(out)
-    values = out[finite]
-    if weight == 0 or values.size == 0:
-        return out
-    blocks = -(-values.size // _BLOCK)
-    padded = np.zeros(blocks * _BLOCK)
-    padded[: values.size] = values
-    lag = np.arange(_BLOCK)[:, None] - np.arange(_BLOCK)[None, :]
-    kernel = np.where(lag >= 0, (1 - weight) * weight ** np.maximum(lag, 0), 0.0)
-    local = padded.reshape(blocks, _BLOCK) @ kernel.T
-    fade = weight ** np.arange(1, _BLOCK + 1)
-    local += _carried(local[:, -1], float(fade[-1]))[:, None] * fade
-    debias = -np.expm1(np.arange(1, values.size + 1) * np.log(weight))
-    out[finite] = local.reshape(-1)[: values.size] / debias
-    return out
-
-
-def _carried(ends: Floats, fade: float) -> Floats:
-    """What each block inherits from those before it, given each block's own end value."""
-    carried = np.zeros_like(ends)
-    for block in range(1, ends.size):
-        carried[block] = ends[block - 1] + fade * carried[block - 1]
-    return carried

@@ -26,3 +26,12 @@ def context(tmp_path: Path) -> Context:
     (configs / "model" / "dense-10m.yaml").write_text("model: {family: dense, width: 128, n_layers: 3}\n")
     (tmp_path / "checkpoints").mkdir()
     return Context(runs=tmp_path / "runs", configs=configs, checkpoints=tmp_path / "checkpoints")
+
+
+@pytest.fixture(autouse=True)
+def true_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a terminal can show is not that of the person who runs the tests."""
+    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("LANG", "C.UTF-8")):
+        monkeypatch.setenv(name, value)

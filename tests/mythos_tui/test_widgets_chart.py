@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from textual.app import App, ComposeResult
+from textual.geometry import Region
 
 from mythos_tui.widgets.chart import LineChart, Series
+from mythos_tui.widgets.xview import XView, link
 
 STEPS = np.arange(1000.0)
 
@@ -209,3 +211,159 @@ async def test_logarithmic_x_axis_has_decades() -> None:
 def test_series_refuses_unequal_vectors() -> None:
     with pytest.raises(ValueError, match="equal vectors"):
         Series("a", np.zeros(3), np.zeros(4), "red")
+
+
+def plot_text(chart: LineChart) -> str:
+    return "\n".join(lines(chart)[1:-2])
+
+
+async def test_outliers_are_clipped_by_key_and_the_frame_says_so() -> None:
+    y = np.sin(STEPS / 50)
+    y[500], y[700] = 800.0, -90.0
+    chart = LineChart("loss", "nats")
+    async with ChartApp(chart).run_test(size=(70, 16)) as pilot:
+        chart.set_series([train(y)])
+        assert "▲" not in plot_text(chart) and "800┤" in plot_text(chart)
+        await pilot.press("o")
+        assert lines(chart)[0].rstrip().endswith("clip ▲800 ▼-90")
+        assert "▲" in lines(chart)[1] and "▼" in lines(chart)[-3]
+        assert "800" not in plot_text(chart) and "0.5" in plot_text(chart)
+        await pilot.press("o")
+        assert "clip" not in lines(chart)[0]
+
+
+async def test_y_is_zoomed_about_the_crosshair_and_panned() -> None:
+    chart = LineChart()
+    async with ChartApp(chart).run_test(size=(80, 16)) as pilot:
+        chart.set_series([train(np.linspace(0, 10, 1000))])
+        await pilot.pause()
+        chart.crosshair = 100.0
+        await pilot.press("ctrl+up", "ctrl+up")
+        assert chart.y_window is not None
+        low, high = chart.y_window
+        assert low < 1.0 < high and high - low == pytest.approx(10.8 / 4)
+        await pilot.press("shift+up")
+        assert chart.y_window[0] == pytest.approx(low + (high - low) / 4)
+        assert "zoom y" in lines(chart)[0]
+        await pilot.press("Z")
+        assert chart.y_window is None
+
+
+async def test_x_becomes_logarithmic_by_key_and_leaves_out_zero() -> None:
+    chart = LineChart(x_label="step")
+    async with ChartApp(chart).run_test(size=(100, 20)) as pilot:
+        chart.set_series([train()])
+        await pilot.press("X")
+        assert chart.extent() == (1.0, 999.0)
+        assert all(label in lines(chart)[-1] for label in ("10", "100")) and "log x" in lines(chart)[0]
+        assert dots(chart)[-3].rstrip().endswith("⣀") or any(line.strip() for line in dots(chart))
+
+
+async def test_gaps_and_the_best_value_are_marked() -> None:
+    y = np.linspace(10, 2, 1000)
+    y[300:400] = np.nan
+    y[600] = 0.5
+    chart = LineChart("loss")
+    async with ChartApp(chart).run_test(size=(100, 20)):
+        chart.set_series([Series("train", STEPS, y, "red", best="min")])
+        bottom = lines(chart)[-3]
+        assert 8 <= bottom.count("×") <= 12
+        left = bottom.index("×") - next(i for i, c in enumerate(bottom) if c in "│┤")
+        assert abs(left - 0.3 * 94) <= 2
+        assert "◆0.5" in lines(chart)[0]
+        assert "◆" in bottom and abs(bottom.index("◆") - bottom.index("×") - 0.3 * 94) <= 2
+        sparse = np.full(1000, np.nan)
+        sparse[::10] = 1.0
+        chart.set_series([train(sparse)])
+        assert "×" not in "".join(lines(chart))
+
+
+async def test_without_colour_every_curve_has_a_letter_and_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    chart = LineChart("loss")
+    async with ChartApp(chart).run_test(size=(100, 24)):
+        chart.set_series([train(np.full(1000, float(i)), f"run {i}") for i in range(3)])
+        plot = lines(chart)[1:-2]
+        for index, letter in enumerate("ABC"):
+            assert f"{letter} run {index}" in lines(chart)[0]
+            (row,) = [line for line in plot if letter in line]
+            assert row.count(letter) >= 5
+        drawn = [next(line for line in plot if letter in line)[8:] for letter in "ABC"]
+        gaps = [sum(line.count(blank) for blank in " ┈") for line in drawn]
+        assert gaps[0] <= 1 < gaps[1]
+
+
+@pytest.mark.parametrize(("glyphs", "characters"), [("block", " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"), ("ascii", " '-\".:,|")])
+async def test_the_set_of_characters_is_the_application_s(glyphs: str, characters: str) -> None:
+    chart = LineChart("loss")
+    app = ChartApp(chart)
+    app.glyphs = glyphs  # type: ignore[attr-defined]
+    async with app.run_test(size=(60, 12)):
+        chart.set_series([train(np.sin(STEPS / 60))])
+        text = "".join(lines(chart)[1:-2])
+        assert len(set(characters[1:]) & set(text)) > 3
+        assert not [char for char in text if "\u2800" <= char <= "\u28ff"]
+        assert glyphs != "ascii" or "".join(lines(chart)).isascii()
+
+
+class TwoCharts(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.charts, self.moved = [LineChart("a"), LineChart("b")], list[tuple[LineChart, float | None]]()
+
+    def compose(self) -> ComposeResult:
+        yield from self.charts
+
+    def on_mount(self) -> None:
+        link(list(self.charts))
+        self.charts[0].focus()
+
+    def on_xview_crosshair_moved(self, message: XView.CrosshairMoved) -> None:
+        self.moved.append((message.view, message.x))  # type: ignore[arg-type]
+
+
+async def test_linked_charts_share_x_and_one_message_tells_the_crosshair() -> None:
+    app = TwoCharts()
+    async with app.run_test(size=(80, 30)) as pilot:
+        one, other = app.charts
+        for chart in app.charts:
+            chart.set_series([train()])
+        await pilot.press(".", "<", "+", "X")
+        await pilot.pause()
+        assert other.crosshair == one.crosshair and other.x_window == one.x_window is not None and other.x_log
+        assert [view for view, _ in app.moved] == [one, one] and app.moved[-1][1] == one.crosshair
+        await pilot.press("Z", "X")
+        await pilot.pause()
+        assert other.crosshair is None and app.moved[-1] == (one, None)
+        await pilot.click(other, offset=(40, 5))
+        assert app.moved[-1][0] is other and 400 < (one.crosshair or 0) < 600
+
+
+async def test_only_what_changed_is_drawn_again() -> None:
+    chart = LineChart("loss")
+    x, y = np.arange(2000.0), np.sin(np.arange(2000.0) / 100)
+    async with ChartApp(chart).run_test(size=(80, 16)) as pilot:
+        chart.set_series([Series("t", x[:1500], y[:1500], "#4cb5f5")])
+        await pilot.pause()
+        chart.set_series([Series("t", x[:1502], y[:1502], "#4cb5f5")])
+        await pilot.pause()
+        asked: list[Region] = []
+        chart.refresh = lambda *regions, **_: asked.extend(regions) or chart  # type: ignore[method-assign]
+        chart.set_series([Series("t", x[:1504], y[:1504], "#4cb5f5")])
+        await pilot.pause()
+        assert asked and sum(region.area for region in asked if region.y > 0) <= 12
+        assert all(region.right <= 80 and region.bottom <= 16 for region in asked)
+        asked.clear()
+        chart.set_series(chart.series)
+        await pilot.pause()
+        assert asked == []
+
+
+async def test_more_curves_than_the_title_holds_get_lines_of_their_own() -> None:
+    chart = LineChart("loss")
+    async with ChartApp(chart).run_test(size=(60, 24)):
+        chart.set_series([train(np.full(1000, float(i)), f"a run with a name {i}") for i in range(6)])
+        shown = lines(chart)
+        assert "a run with a name 0 0" in shown[1] and "a run with a name 2 2" in shown[2]
+        chart.set_series([train(np.full(1000, float(i)), f"a run with a name {i}") for i in range(30)])
+        assert "more" in lines(chart)[4] and len(lines(chart)) == 24

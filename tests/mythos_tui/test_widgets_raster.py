@@ -9,8 +9,10 @@ import pytest
 from rich.cells import cell_len
 
 from mythos_tui.widgets.axis import compact, linear_ticks, x_ticks, y_ticks
+from mythos_tui.widgets.glyphs import BRAILLE
 from mythos_tui.widgets.palette import LEVELS, level_of, table
-from mythos_tui.widgets.raster import braille, reduce_columns, scatter, smooth, trace
+from mythos_tui.widgets.raster import reduce_columns, scatter, trace
+from mythos_tui.widgets.smoothing import smooth
 from mythos_tui.widgets.text import crop, fit, visible
 
 
@@ -96,7 +98,7 @@ def test_scatter_draws_one_dot_per_sample() -> None:
 def test_braille_dots_sit_where_unicode_has_them(dot: tuple[int, int], char: str) -> None:
     grid = np.zeros((4, 2), dtype=bool)
     grid[dot] = True
-    assert chr(0x2800 + int(braille(grid)[0, 0])) == char
+    assert chr(0x2800 + int(BRAILLE.pack(grid)[0, 0])) == char
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.9, 0.99])
