@@ -48,6 +48,8 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("app", "question_mark", "help", "Help", "Keys and help for what has the focus", True, "?"),
     Action("app", "f1", "help", "Help", "", True, "f1"),
+    Action("app", "f2", "messages", "Messages", "What was said lately, whole, to read and copy", False, "f2"),
+    Action("app", "f3", "tour", "Tour", "A short tour, from its beginning; the same key ends it", False, "f3"),
     Action("app", "ctrl+p", "command_palette", "Palette", "Search everything that can be done here", True, "^p"),
     Action("app", "ctrl+t", "change_theme", "Theme", "Choose colours; the choice is remembered", False, "^t"),
     Action("app", "ctrl+s", "save_picture", "Picture", "Save the screen as SVG into this folder", False, "^s"),

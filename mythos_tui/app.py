@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import App
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.notifications import SeverityLevel
+from textual.reactive import reactive
 from textual.screen import Screen
+from textual.widget import AwaitMount
 
-from mythos_tui.actions import bindings
+from mythos_tui.actions import ACTIONS, bindings
+from mythos_tui.screens.help.tour import STEPS, following
 from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS, Context
-from mythos_tui.settings_file import Loaded, load_settings, remember
+from mythos_tui.settings_file import Loaded, load_settings, remember, tour_was_seen
 from mythos_tui.theme import THEMES
 from mythos_tui.widgets.text import visible
 
@@ -70,7 +75,9 @@ class MythosApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
     CSS_PATH = "app.tcss"
     COMMANDS: ClassVar[set[Any]] = {actions_provider}
-    ALLOW_IN_MAXIMIZED_VIEW = "TopBar, KeyBar, .-textual-system"
+    ALLOW_IN_MAXIMIZED_VIEW = "TopBar, TourBar, KeyBar, .-textual-system"
+
+    tour_step: reactive[int | None] = reactive(None)
 
     def __init__(
         self, context: Context | None = None, theme: str | None = None, loaded: Loaded | None = None, tour: bool = False
@@ -85,14 +92,18 @@ class MythosApp(App[None]):
         self.theme = wanted if wanted in self.available_themes else THEMES[0].name
         self.last_checkpoint: Path | None = None
         self.inference: InferenceClient | None = None
+        self.said: deque[str] = deque(maxlen=100)
+        self.set_reactive(MythosApp.tour_step, 0 if tour else None)
         self.set_keymap({name: ",".join(keys) for name, keys in self.settings.keys.items()})
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
         for fault in self._faults:
-            self.notify(visible(fault), title="Settings", severity="warning", timeout=20, markup=False)
+            self.notify(fault, title="Settings", severity="warning", timeout=20)
 
     async def on_unmount(self) -> None:
+        if self.tour_step is not None:
+            tour_was_seen()
         if self.inference is not None:
             await self.inference.close()
 
@@ -100,7 +111,57 @@ class MythosApp(App[None]):
         if name != self.settings.theme:
             self.settings = replace(self.settings, theme=name)
             if problem := remember("theme", name):
-                self.notify(visible(problem), title="Theme", severity="warning", markup=False)
+                self.notify(problem, title="Theme", severity="warning")
+
+    # Telling
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """A toast. Nothing in it is markup, whoever says it, and `f2` shows it again, whole."""
+        message, title = visible(message, keep="\n"), visible(title)
+        head = f"{time.strftime('%H:%M:%S')}  {title or severity}"
+        self.said.append(f"{head}\n{message}")
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def action_messages(self) -> None:
+        """What was said lately, the latest first."""
+        from mythos_tui.screens.help.dialogs import TextDialog
+
+        self.push_screen(TextDialog("Messages", "\n\n".join(reversed(self.said)) or "Nothing was said yet."))
+
+    def key_of(self, action: str, typing: bool = False) -> str:
+        """How the key of an action of the registry is written; with `typing` one that works in a text field too."""
+        own = self.settings.keys.get(action)
+        keys = (
+            own
+            if isinstance(own, list)
+            else [one.key for one in ACTIONS if one.id == action and one.priority >= typing]
+        )
+        return self.get_key_display(Binding(keys[0].split(",")[0], ""))
+
+    # The tour
+
+    async def action_tour(self) -> None:
+        """Start the tour where it begins, or end it."""
+        if self.tour_step is not None:
+            self.tour_step = None
+            tour_was_seen()
+            return
+        await self.switch_mode(STEPS[0][0])
+        self.tour_step = 0
+
+    def switch_mode(self, mode: str) -> AwaitMount:
+        """Show a screen; the tour goes on where it belongs to that one."""
+        if self.tour_step is not None:
+            self.tour_step = following(self.tour_step, mode)
+        return super().switch_mode(mode)
 
     # Going places
 
@@ -165,9 +226,9 @@ class MythosApp(App[None]):
             path = self.save_screenshot(name, path=str(Path.cwd()))
         except OSError as error:
             said = f"The picture cannot be saved here: {error.strerror}. Start the workbench in a folder you may write."
-            self.notify(said, severity="error", markup=False)
+            self.notify(said, severity="error")
             return
-        self.notify(f"Saved {path}", title="Picture", markup=False)
+        self.notify(f"Saved {path}", title="Picture")
 
     def action_leave(self) -> None:
         """Leave; say which runs go on."""

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from mythos_tui.actions import SCREENS
+from mythos_tui.screens.help.tour import TourBar
 
 
 class TopBar(Widget):
@@ -156,6 +157,7 @@ class WorkbenchScreen(Screen[None]):
         yield TopBar(self.MODE)
         with Vertical(id="body"):
             yield from self.compose_body()
+        yield TourBar()
         yield KeyBar()
 
     def compose_body(self) -> ComposeResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,10 @@ from mythos_tui.runs.reader import RunReader
 from mythos_tui.screens.configure.screen import DEFAULTS, ConfigureScreen
 from mythos_tui.screens.help.dialogs import ConfirmScreen, ErrorDialog
 from mythos_tui.screens.help.small import TooSmallScreen
+from mythos_tui.screens.help.tour import STEPS
 from mythos_tui.screens.train.screen import TrainScreen
 from mythos_tui.settings import Context
-from mythos_tui.settings_file import load_settings, settings_path
+from mythos_tui.settings_file import load_settings, settings_path, tour_seen
 from tests.fakes.runs import FakeRun
 from tests.fakes.screen_text import shows, text_of, until
 
@@ -231,7 +233,7 @@ async def test_colours_are_chosen_from_a_list_and_remembered(context: Context):
 
 
 @pytest.mark.action("ConfirmScreen.answer(True)", "ConfirmScreen.answer(False)")
-@pytest.mark.action("ErrorDialog.copy", "ErrorDialog.dismiss")
+@pytest.mark.action("TextDialog.copy", "TextDialog.dismiss")
 async def test_dialogs_are_answered_read_and_copied_by_keys(context: Context):
     app = MythosApp(context)
     async with app.run_test(size=(100, 40), notifications=True) as pilot:
@@ -245,7 +247,44 @@ async def test_dialogs_are_answered_read_and_copied_by_keys(context: Context):
         app.push_screen(ErrorDialog("It failed", "first line\nsecond [b]line[/b]\x1b[2J"))
         await shows(pilot, "It failed", "second [b]line[/b]␛[2J")
         await pilot.press("c")
-        await shows(pilot, "Copied")
+        await shows(pilot, "Copied, if")
         assert app.clipboard == "first line\nsecond [b]line[/b]␛[2J"
         await pilot.press("escape")
         await until(pilot, lambda: "It failed" not in text_of(app))
+
+
+@pytest.mark.action("app.messages")
+async def test_messages_are_never_markup_and_can_be_read_again_whole(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 40), notifications=True) as pilot:
+        await shows(pilot, "No runs yet")
+        app.screen.notify("[red]not[/red]\x1b[2J markup", title="[b]Title", timeout=1)
+        await shows(pilot, "[red]not[/red]␛[2J markup")
+        await until(pilot, lambda: "[red]" not in text_of(app))
+        await pilot.press("f2")
+        await shows(pilot, "Messages", "[b]Title", "[red]not[/red]␛[2J markup", "c copy")
+
+
+@pytest.mark.action("app.tour")
+async def test_the_tour_follows_what_is_done_takes_no_key_and_can_be_had_again(context: Context):
+    app = MythosApp(context, tour=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "Tour 1 of 5", "Press 2 to configure", "f3 ends it")
+        await pilot.press("2")
+        await shows(pilot, "Tour 2 of 5", "Press ^l to launch")
+        await pilot.press("3")
+        await shows(pilot, "Tour 4 of 5", "alt+4")
+        await pilot.press("alt+1")
+        await shows(pilot, "Tour 4 of 5")
+        await pilot.press("f3")
+        await until(pilot, lambda: "Tour" not in text_of(app))
+        assert tour_seen()
+        await pilot.press("2", "f3")
+        await shows(pilot, "Tour 1 of 5", "No runs yet")
+
+
+def test_the_tour_names_keys_that_there_are():
+    app = MythosApp()
+    for _, sentence in STEPS:
+        for action in re.findall(r"\[!?(.+?)\]", sentence):
+            assert app.key_of(action)

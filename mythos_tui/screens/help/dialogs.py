@@ -46,10 +46,10 @@ class ConfirmScreen(ModalScreen[bool]):
         self.dismiss(answer)
 
 
-class ErrorDialog(ModalScreen[None]):
-    """A long error: scroll it, select in it, copy it."""
+class TextDialog(ModalScreen[None]):
+    """A long text: scroll it, select in it, copy it."""
 
-    DEFAULT_CSS = f"""ErrorDialog {{ {_BOX} & > Vertical {{ border: round $error; }} & .title {{ color: $error; }}
+    DEFAULT_CSS = f"""TextDialog {{ {_BOX} & > Vertical {{ border: round $primary 60%; }} & .title {{ color: $accent; }}
     & TextArea {{ height: auto; min-height: 3; max-height: 24; border: none; padding: 0; background: $surface; }} }}"""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Close", key_display="esc", tooltip="Back"),
@@ -69,4 +69,10 @@ class ErrorDialog(ModalScreen[None]):
     def action_copy(self) -> None:
         """All of the text, by the terminal's own clipboard sequence."""
         self.app.copy_to_clipboard(self._text)
-        self.notify("Copied.", timeout=2)
+        self.notify("Copied, if this terminal lets programs copy.", timeout=2)
+
+
+class ErrorDialog(TextDialog):
+    """A long error."""
+
+    DEFAULT_CSS = "ErrorDialog > Vertical { border: round $error; } ErrorDialog .title { color: $error; }"
