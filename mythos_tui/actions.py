@@ -82,6 +82,12 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "configure", "escape", "presets", "Presets", "Back to the list of presets; single keys work there", True, "esc"
     ),
+    Action("configure", "ctrl+z", "undo", "Undo", "Take the last change back", True, "^z", priority=True),
+    Action("configure", "ctrl+y", "redo", "Redo", "Make the change again that was undone", False, "^y", priority=True),
+    Action("configure", "f2", "save_yaml", "Save", "Save as YAML; in the folder of configurations it becomes a preset"),
+    Action("configure", "f3", "differences", "Changes", "What is not as in the preset"),
+    Action("configure", "f4", "diagram", "Diagram", "The architecture as a drawing, or the budget again"),
+    Action("configure", "f5", "editor", "Editor", "Edit everything as YAML in $VISUAL or $EDITOR"),
     Action("configure", "left_square_bracket", "toggle_presets", "Preset list", "Show or hide the presets", False, "["),
     Action("configure", "right_square_bracket", "toggle_budget", "Budget", "Show or hide the budget", False, "]"),
     Action("checkpoint", "ctrl+o", "choose_checkpoint", "Checkpoint", "Choose another checkpoint"),

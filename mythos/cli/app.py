@@ -12,6 +12,7 @@ from mythos.cli import (
     importing,
     inspecting,
     launching,
+    machine,
     models,
     runs,
     scaling,
@@ -48,6 +49,7 @@ for name, function in {
     "trace": inspecting.trace,
     "eval": evaluating.evaluate,
     "budget": models.budget,
+    "machine": machine.machine,
     "config": models.config,
 }.items():
     app.command(name)(function)  # type: ignore[type-var]

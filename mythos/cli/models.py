@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
 
-from mythos.cli.options import Json, Overrides, print_json, quantity
+from mythos.cli.options import DEFAULT_RUNS, Json, Overrides, Runs, duration, print_json, quantity
+from mythos.contract.config import Config
 from mythos.contract.load import load_config
+from mythos.contract.machine import Machine, known_machine
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML configuration.")]
 
 
-def budget(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Parameters, FLOPs, cache and memory of a configuration, by formula; nothing is built."""
+def budget(config: ConfigPath, overrides: Overrides = None, runs: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
+    """Parameters, FLOPs, cache, memory and time of a configuration, by formula; nothing is built."""
+    from mythos.contract.budget import CHINCHILLA
     from mythos.contract.budget import budget as compute
 
     loaded = load_config(config, overrides or [])
-    cost = compute(loaded)
+    cost, machine = compute(loaded), known_machine(runs, loaded.model.family)
     if as_json:
-        print_json(cost.to_dict())
+        print_json({**cost.to_dict(), "expected": machine and _expected(machine, loaded)})
         return
     p = cost.parameters
     rows = [
@@ -37,10 +41,18 @@ def budget(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fals
         ("cache per token (fp32)", quantity(cost.kv_bytes, "B")),
         ("memory to train, estimate", quantity(cost.training_bytes, "B")),
         ("tokens of the run", f"{quantity(cost.tokens)} = {cost.tokens_per_parameter:.3g} per parameter"),
+        ("  of Chinchilla's optimum", f"{cost.tokens_per_parameter / CHINCHILLA:.3g} times"),
         ("FLOPs of the run", quantity(cost.tokens * cost.flops_training)),
     ]
+    if machine:
+        speed = f"{quantity(machine.tokens_per_s(loaded), 'tokens/s')}, {duration(machine.seconds(loaded))} in all"
+        rows.append((f"expected, as in {machine.run}", speed))
     for name, value in rows:
         print(f"{name:<28}{value}")
+
+
+def _expected(machine: Machine, config: Config) -> dict[str, Any]:
+    return {**asdict(machine), "tokens_per_s": machine.tokens_per_s(config), "seconds": machine.seconds(config)}
 
 
 def config() -> None:

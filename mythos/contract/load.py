@@ -36,19 +36,24 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.", "Name a YAML file that you may read.") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """The mapping that a YAML text holds, read safely; `where` is what errors call it."""
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise ConfigError(
-            f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}.", "Mend that line."
+            f"{where} is not valid YAML{line}: {getattr(error, 'problem', error)}.", "Mend that line."
         ) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{path} holds a {type(values).__name__}, not a mapping of sections.", f"Use the sections {_sections()}."
+            f"{where} holds a {type(values).__name__}, not a mapping of sections.", f"Use the sections {_sections()}."
         )
     return values
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widget import Widget
 
-from mythos.contract.budget import Budget, budget
+from mythos.contract.budget import CHINCHILLA, Budget, budget
 from mythos.contract.config import Config
-from mythos_tui.screens.units import billions, short, size
+from mythos.contract.machine import Machine
+from mythos_tui.screens.units import billions, duration, short, size
 
 COLUMN_FROM = 108
 """From this width of the terminal on there is a column for the budget (as in screen.tcss)."""
 
-BRIEF_NAMES = {"Training memory": "memory", "active per token": "active", "KV cache": "KV"}
+BRIEF_NAMES = {
+    "active per token": "active",
+    "Training memory": "memory",
+    "Expected speed": "speed",
+    "Expected time": "time",
+}
 QUIET = "$foreground-muted"
 
 Row = tuple[str, str, str]
@@ -42,6 +48,20 @@ def rows(found: Budget, family: str) -> list[Row]:
         ("Checkpoint", *_split(size(found.checkpoint_bytes), "")),
         ("Tokens", billions(found.tokens), ""),
         ("  per parameter", short(found.tokens_per_parameter), ""),
+        ("  of Chinchilla's", short(found.tokens_per_parameter / CHINCHILLA), f"× {CHINCHILLA}"),
+    ]
+
+
+def expected_rows(config: Config, machine: Machine | None) -> list[Row]:
+    """How long it takes here: measured peak × the share of it that runs of this machine use."""
+    if machine is None:
+        return [("", "", ""), ("Expected speed", "…", "measuring"), ("Expected time", "…", "")]
+    share = f"{machine.utilisation:.0%} of {short(machine.peak_flops)}FLOP/s"
+    return [
+        ("", "", ""),
+        ("Expected speed", short(machine.tokens_per_s(config)), "tokens/s"),
+        ("Expected time", *_split(duration(machine.seconds(config)), "")),
+        ("  at", share, "") if not machine.run else ("  as lately", share, ""),
     ]
 
 
@@ -61,13 +81,24 @@ class BudgetPanel(Widget):
         super().__init__(id="budget")
         self._rows: list[Row] = []
         self._valid = False
+        self._config: Config | None = None
+        self.machine: Machine | None = None
 
     def show(self, config: Config | None) -> None:
         """Show the cost of this configuration, or that there is none."""
         self._valid = config is not None
-        if config is not None:
-            self._rows = rows(budget(config), config.model.family)
+        self._config = config or self._config
+        if self._config is not None:
+            family = self._config.model.family
+            self._rows = rows(budget(self._config), family) + expected_rows(self._config, self.machine)
         self.refresh(layout=True)
+
+    def on_machine(self, machine: Machine) -> None:
+        """From now on tell the time that this machine needs."""
+        self.machine = machine
+        valid = self._valid
+        self.show(self._config)
+        self._valid = valid
 
     @property
     def values(self) -> dict[str, str]:
@@ -75,9 +106,10 @@ class BudgetPanel(Widget):
         return {label.strip(): value for label, value, _ in self._rows if label}
 
     def render(self) -> Content:
-        return self._column() if self.app.size.width >= COLUMN_FROM else self._strip()
+        return self.column() if self.app.size.width >= COLUMN_FROM else self._strip()
 
-    def _column(self) -> Content:
+    def column(self) -> Content:
+        """One figure a line, as `DiagramScreen` shows it too where there is no column for it."""
         strong = "bold" if self._valid else "$foreground-disabled"
         lines = [
             Content.styled("Budget" if self._valid else "Budget of the last valid state", "bold $accent"),
@@ -89,13 +121,14 @@ class BudgetPanel(Widget):
 
     def _strip(self) -> Content:
         """Two lines of three figures each, one below the other."""
-        wanted = ("Parameters", "active per token", "Forward", "KV cache", "Training memory", "Tokens")
+        wanted = ("Parameters", "active per token", "Training memory", "Tokens", "Expected speed", "Expected time")
         strong = "bold" if self._valid else "$foreground-disabled"
         cells: list[tuple[str, str, str]] = []
-        for label, value, unit in self._rows:
-            plain = label.strip().partition(",")[0]
-            if plain in wanted:
-                brief = unit.removesuffix(" or so").replace("FLOPs/token", "FLOPs")
+        by_label = {label.strip(): (value, unit) for label, value, unit in self._rows}
+        for plain in wanted:
+            if plain in by_label:
+                value, unit = by_label[plain]
+                brief = unit.removesuffix(" or so").replace("tokens/s", "tok/s")
                 cells.append((BRIEF_NAMES.get(plain, plain.lower()), value, f" {brief}" if brief else ""))
         lines = []
         for line in (cells[:3], cells[3:]):

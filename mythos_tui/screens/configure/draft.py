@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
+
+import yaml
 
 from mythos.contract.config import AlertConfig, Config, DataConfig, InferConfig, ObjectiveConfig, TrainConfig
 from mythos.contract.load import FAMILIES, check_config, dump_config, fields_of
@@ -21,6 +22,9 @@ _TYPES: dict[str, Any] = {
     "infer": InferConfig,
     "alerts": AlertConfig,
 }
+State = tuple[dict[str, Any], dict[str, Any]]
+"""Values and base."""
+UNDO_MOST = 200
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
 
 
@@ -129,11 +133,28 @@ def brief(sentence: str) -> str:
     return sentence
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is not as in the preset; "–" stands for a setting that the other family lacks."""
+
+    key: str
+    before: str
+    now: str
+
+
 class Draft:
-    """Values of every section, nested as in YAML; always complete, not always valid."""
+    """Values of every section, nested as in YAML; always complete, not always valid.
+
+    `base` holds them as the last preset left them. Sections are replaced and never changed in place, so a copy of the
+    outermost mapping is a whole state: undoing goes through those.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = Config().model_dump(mode="json")
+        self.base = self.values
+        self._past: list[State] = []
+        self._future: list[State] = []
+        self._last_edit = ""
 
     @property
     def family(self) -> str:
@@ -145,7 +166,21 @@ class Draft:
 
         A preset with both a model and its training replaces everything; any other changes the sections that it has.
         """
-        values = Config().model_dump(mode="json") if {"model", "train"} <= set(given) else copy.deepcopy(self.values)
+        whole = {"model", "train"} <= set(given)
+        self._take(given, Config().model_dump(mode="json") if whole else dict(self.values))
+        self.base = self.values
+        return [section for section in SECTIONS if section in given]
+
+    def replace(self, given: dict[str, Any]) -> None:
+        """Take over a whole draft that was edited as YAML; what it was loaded from stays what it is compared with."""
+        self._take(given, Config().model_dump(mode="json"))
+
+    def forget(self) -> None:
+        """From here on there is nothing to undo."""
+        self._past, self._future = [], []
+
+    def _take(self, given: dict[str, Any], values: dict[str, Any]) -> None:
+        self._remember("")
         for section, new in given.items():
             if section == "model" and isinstance(new, dict):
                 family = new.get("family") if new.get("family") in FAMILIES else "recurrent"
@@ -155,18 +190,64 @@ class Draft:
             else:
                 values[section] = new
         self.values = values
-        return [section for section in SECTIONS if section in given]
 
     def set(self, field: Field, value: Any) -> None:
         """Change one setting. Another family keeps the settings that both have."""
+        self._remember(field.key)
         if field.key == "model.family" and value != self.family:
             known = {one.name for one in fields("model", value)}
             kept = {name: old for name, old in self.values["model"].items() if name in known}
-            self.values["model"] = {**_defaults("model", value), **kept, "family": value}
+            self.values = {**self.values, "model": {**_defaults("model", value), **kept, "family": value}}
             if value == "dense":  # which has no read-out of ACT and no gate to be trained on
-                self.values["objective"]["kind"] = "depth_supervised"
+                objective = {**self.values["objective"], "kind": "depth_supervised"}
+                self.values = {**self.values, "objective": objective}
             return
-        self.values[field.section] = {**self.values[field.section], field.name: value}
+        self.values = {**self.values, field.section: {**self.values[field.section], field.name: value}}
+
+    def _remember(self, edit: str) -> None:
+        """Keep the present state for undoing; letters typed into one field one after the other are one edit."""
+        if not edit or edit != self._last_edit:
+            self._past = [*self._past[1 - UNDO_MOST :], (self.values, self.base)]
+        self._last_edit, self._future = edit, []
+
+    def undo(self) -> bool:
+        """Back to the state before the last edit; False where there is none."""
+        return self._travel(self._past, self._future)
+
+    def redo(self) -> bool:
+        """Forth again after `undo`; False where nothing was undone since the last edit."""
+        return self._travel(self._future, self._past)
+
+    def _travel(self, origin: list[State], other: list[State]) -> bool:
+        if not origin:
+            return False
+        other.append((self.values, self.base))
+        self.values, self.base = origin.pop()
+        self._last_edit = ""
+        return True
+
+    def differences(self) -> list[Difference]:
+        """What is not as the preset has it, in the order of the form."""
+        found = []
+        for section in SECTIONS:
+            old, new = self.base[section], self.values[section]
+            for name in dict.fromkeys([*(field.name for field in self.fields(section)), *old]):
+                before, now = (as_text(part[name]) if name in part else "–" for part in (old, new))
+                if before != now:
+                    found.append(Difference(f"{section}.{name}", before, now))
+        return found
+
+    def yaml(self) -> str:
+        """The draft as a preset: model and training, and of every section what differs from its defaults."""
+        kept: dict[str, Any] = {"note": self.values["note"]} if self.values.get("note") else {}
+        for section in SECTIONS:
+            usual = _defaults(section, self.family if section == "model" else "recurrent")
+            own = {key: value for key, value in self.values[section].items() if value != usual.get(key)}
+            if section == "model":
+                own = {"family": self.family, **own}
+            if own or section == "train":
+                kept[section] = own
+        return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
     def get(self, field: Field) -> Any:
         """A setting's present value."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -16,16 +17,14 @@ from textual.widgets.option_list import Option
 from mythos.contract.errors import MythosError
 from mythos.contract.rundir import fresh_name
 from mythos_tui.actions import bindings
-from mythos_tui.screens.base import WorkbenchScreen
 from mythos_tui.screens.configure.budget_panel import BudgetPanel
-from mythos_tui.screens.configure.draft import SECTIONS, Draft
+from mythos_tui.screens.configure.diagram import Diagram
+from mythos_tui.screens.configure.draft import SECTIONS
 from mythos_tui.screens.configure.editors import FieldRow
 from mythos_tui.screens.configure.form import SectionBar, SectionForm
+from mythos_tui.screens.configure.keeping import Keeping
 from mythos_tui.widgets.text import crop, visible
 from mythos_tui.workers.presets import Preset, list_presets, read_preset
-
-if TYPE_CHECKING:
-    from mythos_tui.app import MythosApp
 
 DEFAULTS = "defaults"
 
@@ -44,6 +43,7 @@ class PresetList(OptionList):
     def show(self, titles: dict[str, str]) -> None:
         """Options by label; those of one folder stand together below its name."""
         shown = ""
+        self.clear_options()
         for label, title in titles.items():
             folder, _, name = title.rpartition("/")
             if folder and folder != shown:
@@ -52,13 +52,14 @@ class PresetList(OptionList):
             self.add_option(Option(visible(f" {name}" if folder else name), id=label))
 
 
-class ConfigureScreen(WorkbenchScreen):
+class ConfigureScreen(Keeping):
     """Write a configuration and launch it."""
 
     MODE = "configure"
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#presets"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (108, "-wide"), (150, "-huge")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (52, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = bindings("configure")
     help_text = (
         "Choose a preset, change what you like, launch with ctrl+l. Up, down, tab and enter move between fields; "
@@ -67,11 +68,8 @@ class ConfigureScreen(WorkbenchScreen):
         "names in bold differ from their default."
     )
 
-    app: MythosApp
-
     def __init__(self) -> None:
         super().__init__()
-        self.draft = Draft()
         self._presets: dict[str, Preset] = {}
         self._stem = "run"
         self._own_name = False
@@ -88,6 +86,7 @@ class ConfigureScreen(WorkbenchScreen):
                 yield Static("", id="explain", markup=False)
             with Vertical(id="right"):
                 yield BudgetPanel()
+                yield Diagram()
         with Horizontal(id="launch"):
             yield Static("Run name", classes="label")
             yield Input("", id="name", compact=True)
@@ -95,15 +94,40 @@ class ConfigureScreen(WorkbenchScreen):
 
     async def on_mount(self) -> None:
         self.query_one(SectionForm).add_class("-current")
-        found = await asyncio.to_thread(list_presets, self.app.context.configs)
-        self._presets = {preset.label: preset for preset in found}
-        presets = self.query_one(PresetList)
-        presets.show({**{label: preset.title for label, preset in self._presets.items()}, DEFAULTS: DEFAULTS})
+        await self._list_presets()
         first = "quickstart" if "quickstart" in self._presets else next(iter(self._presets), DEFAULTS)
-        presets.highlighted = presets.get_option_index(first)
+        self._highlight(first)
         await self._load(first)
+        self.draft.forget()
+        self._look_at_machine()
+
+    @work(group="machine", exclusive=True)
+    async def _look_at_machine(self) -> None:
+        """Find out how fast this machine trains; the budget tells the time from then on."""
+        from mythos_tui.workers.machine import find_machine
+
+        if machine := await find_machine(self.app.context.runs, self.draft.family):
+            self.query_one(BudgetPanel).on_machine(machine)
 
     # Presets
+
+    async def _list_presets(self) -> None:
+        found = await asyncio.to_thread(list_presets, self.app.context.configs)
+        self._presets = {preset.label: preset for preset in found}
+        titles = {label: preset.title for label, preset in self._presets.items()}
+        self.query_one(PresetList).show({**titles, DEFAULTS: DEFAULTS})
+
+    def _highlight(self, label: str) -> None:
+        presets = self.query_one(PresetList)
+        presets.highlighted = presets.get_option_index(label)
+
+    async def presets_changed(self, path: Path) -> None:
+        """List the presets anew; a saved one is what the draft is compared with from now on."""
+        await self._list_presets()
+        saved = next((label for label, preset in self._presets.items() if preset.path == path), None)
+        if saved:
+            self._highlight(saved)
+            self.preset, self.draft.base = saved, self.draft.values
 
     @on(OptionList.OptionSelected, "#presets")
     async def _chosen(self, event: OptionList.OptionSelected) -> None:
@@ -121,17 +145,16 @@ class ConfigureScreen(WorkbenchScreen):
         try:
             given = await asyncio.to_thread(read_preset, preset) if preset else {section: {} for section in SECTIONS}
         except MythosError as error:
-            self._show_error(f"{label} cannot be loaded", str(error))
+            self.show_error(f"{label} cannot be loaded", str(error))
             return
         if not self.is_attached:
             return  # left while it was read
         self.draft.load(given)
+        self.preset = label
         self._stem = preset.stem if preset else "run"
         if not self._own_name:
             self._fresh_name()
-        for form in self.query(SectionForm):
-            await form.follow()
-        self._judge()
+        await self.follow()
 
     def _fresh_name(self) -> None:
         field = self.query_one("#name", Input)
@@ -155,9 +178,9 @@ class ConfigureScreen(WorkbenchScreen):
             for form in self.query(SectionForm):
                 await form.follow()
             self.query_one("#field-model-family", FieldRow).editor.focus()
-        self._judge()
+        self.judge()
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
         """Validate, and show the outcome beside the fields, in the sections, in the budget and at the bottom."""
         config, faults = self.draft.check()
         for form in self.query(SectionForm):
@@ -167,6 +190,7 @@ class ConfigureScreen(WorkbenchScreen):
         }
         self.query_one(SectionBar).faults = counts
         self.query_one(BudgetPanel).show(config)
+        self.query_one(Diagram).show(config.model if config else None)
         between = [text for key, text in faults.items() if key.partition(".")[0] not in SECTIONS]
         if between:
             verdict = Content.styled(f"✗ {visible(between[0])}", "$error")
@@ -211,7 +235,7 @@ class ConfigureScreen(WorkbenchScreen):
         """Show a section's form, making it on first use."""
         if not self.query(f"#section-{section}"):
             await self.query_one("#middle").mount(SectionForm(section, self.draft), before="#explain")
-            self._judge()
+            self.judge()
         for form in self.query(SectionForm):
             form.set_class(form.section == section, "-current")
         self.query_one(SectionBar).current = section
@@ -248,7 +272,7 @@ class ConfigureScreen(WorkbenchScreen):
         if isinstance(row, FieldRow):
             row.show_value(row.field.default)
             self.draft.set(row.field, list(row.field.default) if row.field.kind == "list" else row.field.default)
-            self._judge()
+            self.judge()
 
     # Launching
 
@@ -282,20 +306,15 @@ class ConfigureScreen(WorkbenchScreen):
         try:
             ended = await launch(text, name, self.app.context.runs)
         except OSError as error:
-            self._show_error("The run was not launched", f"{error.strerror or error}. Nothing was changed; try again.")
+            self.show_error("The run was not launched", f"{error.strerror or error}. Nothing was changed; try again.")
             return
         finally:
             self._launching = False
-            self._judge()
+            self.judge()
         if ended.error:
-            self._show_error("The run was not launched", ended.error)
+            self.show_error("The run was not launched", ended.error)
             return
         self._own_name = False
         self._fresh_name()
         self.app.notify(f"{visible(ended.run)} is starting.", title="Launched", markup=False)
         self.app.show_run(ended.run)
-
-    def _show_error(self, title: str, text: str) -> None:
-        from mythos_tui.screens.help.dialogs import ErrorDialog
-
-        self.app.push_screen(ErrorDialog(visible(title), text))

@@ -12,7 +12,7 @@ from textual.widgets import Static, TextArea
 
 from mythos_tui.widgets.text import visible
 
-_BOX = """
+BOX = """
     align: center middle; background: $background 60%;
     & > Vertical { width: 90%; max-width: 96; height: auto; max-height: 80%; padding: 1 2; background: $surface; }
     & .title { text-style: bold; margin-bottom: 1; height: auto; }
@@ -23,7 +23,7 @@ _BOX = """
 class ConfirmScreen(ModalScreen[bool]):
     """A question; `y` agrees, anything else that closes does not."""
 
-    DEFAULT_CSS = f"""ConfirmScreen {{ {_BOX}
+    DEFAULT_CSS = f"""ConfirmScreen {{ {BOX}
     & > Vertical {{ max-width: 70; border: round $warning; }}
     & .title {{ color: $warning; }} }}"""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,7 +49,7 @@ class ConfirmScreen(ModalScreen[bool]):
 class TextDialog(ModalScreen[None]):
     """A long text: scroll it, select in it, copy it."""
 
-    DEFAULT_CSS = f"""TextDialog {{ {_BOX} & > Vertical {{ border: round $primary 60%; }} & .title {{ color: $accent; }}
+    DEFAULT_CSS = f"""TextDialog {{ {BOX} & > Vertical {{ border: round $primary 60%; }} & .title {{ color: $accent; }}
     & TextArea {{ height: auto; min-height: 3; max-height: 24; border: none; padding: 0; background: $surface; }} }}"""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Close", key_display="esc", tooltip="Back"),

@@ -1,0 +1,133 @@
+"""What can be done with a whole draft: undo, compare with its preset, save, hand to a text editor, draw."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.app import SuspendNotSupported
+
+from mythos.contract.errors import MythosError
+from mythos.contract.load import parse_yaml
+from mythos.contract.rundir import write_atomic
+from mythos_tui.screens.base import WorkbenchScreen
+from mythos_tui.screens.configure.budget_panel import BudgetPanel
+from mythos_tui.screens.configure.diagram import Diagram
+from mythos_tui.screens.configure.dialogs import DiagramScreen, DifferencesScreen, SaveDialog
+from mythos_tui.screens.configure.draft import Draft
+from mythos_tui.screens.configure.form import SectionForm
+from mythos_tui.widgets.text import visible
+
+if TYPE_CHECKING:
+    from mythos_tui.app import MythosApp
+
+
+class Keeping(WorkbenchScreen):
+    """The part of Configure that knows the draft as a whole. `preset` names what it was loaded from."""
+
+    app: MythosApp
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draft = Draft()
+        self.preset = ""
+        self._unread = ""
+
+    def judge(self) -> None:
+        """Validate the draft and show the outcome."""
+        raise NotImplementedError
+
+    async def presets_changed(self, path: Path) -> None:
+        """A file was saved: it may be a preset."""
+        raise NotImplementedError
+
+    def show_error(self, title: str, text: str) -> None:
+        """A dialog with all of it."""
+        from mythos_tui.screens.help.dialogs import ErrorDialog
+
+        self.app.push_screen(ErrorDialog(visible(title), text))
+
+    async def follow(self) -> None:
+        """Show a draft that was changed from elsewhere than its fields."""
+        for form in self.query(SectionForm):
+            await form.follow()
+        self.judge()
+
+    async def action_undo(self) -> None:
+        """Take the last change back."""
+        await self._travelled(self.draft.undo(), "There is nothing to undo.")
+
+    async def action_redo(self) -> None:
+        """Make the change again that was taken back."""
+        await self._travelled(self.draft.redo(), "Nothing was undone since the last change.")
+
+    async def _travelled(self, moved: bool, otherwise: str) -> None:
+        if moved:
+            await self.follow()
+        else:
+            self.notify(otherwise, timeout=2)
+
+    def action_differences(self) -> None:
+        """What is not as the preset has it."""
+        self.app.push_screen(DifferencesScreen(self.preset, self.draft.differences()))
+
+    def action_diagram(self) -> None:
+        """The architecture: beside the form where there is room, else on a page of its own."""
+        if self.has_class("-wide") or self.has_class("-huge"):
+            self.remove_class("-no-budget")
+            self.toggle_class("-diagram")
+        elif model := self.query_one(Diagram).model:
+            self.app.push_screen(DiagramScreen(model, self.query_one(BudgetPanel).column()))
+
+    # Files
+
+    @work(group="save", exclusive=True)
+    async def action_save_yaml(self) -> None:
+        """Ask for a file and write the draft to it."""
+        stem = Path(self.preset).name or "mine"
+        path = await self.app.push_screen_wait(SaveDialog(self.app.context.configs / f"{stem}-mine.yaml"))
+        if path is None:
+            return
+        try:
+            await asyncio.to_thread(_write, path, self.draft.yaml())
+        except OSError as error:
+            self.show_error("Not saved", f"{path}: {error.strerror or error}. Choose another file.")
+            return
+        self.notify(f"Saved {visible(str(path))}", title="Configuration", markup=False)
+        await self.presets_changed(path)
+
+    async def action_editor(self) -> None:
+        """Edit the draft as YAML in the person's own editor; what cannot be read can be edited on."""
+        await self._edit(self._unread or self.draft.yaml())
+
+    async def _edit(self, text: str) -> None:
+        from mythos_tui.workers.editor import NoEditor, edit_text
+
+        try:
+            with self.app.suspend():
+                edited = edit_text(text, "configuration.yaml")
+        except SuspendNotSupported:
+            self.notify("Only in a terminal; save the file with F2 and edit it there.", severity="warning")
+            return
+        except NoEditor as error:
+            self.notify(visible(str(error)), severity="error", markup=False)
+            return
+        if edited is None:
+            self.notify("Nothing was changed.", timeout=2)
+            return
+        try:
+            given = parse_yaml(edited, "What was edited")
+        except MythosError as error:
+            self._unread = edited
+            self.show_error("Not taken over", f"{error}\n\nF5 goes on with the text where you left it.")
+            return
+        self._unread = ""
+        self.draft.replace(given)
+        await self.follow()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, text)
