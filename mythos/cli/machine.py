@@ -15,4 +15,6 @@ def machine(as_json: Json = False) -> None:
     if as_json:
         print_json({**facts, "peak_flops": found.peak_flops})
         return
-    print(f"{found.name}, {found.precision}, {found.threads} threads: {quantity(found.peak_flops, 'FLOP/s')} matmul peak")
+    print(
+        f"{found.name}, {found.precision}, {found.threads} threads: {quantity(found.peak_flops, 'FLOP/s')} matmul peak"
+    )

@@ -200,3 +200,15 @@ def test_the_list_of_keys_covers_the_configuration(trained: Path) -> None:
     text = mythos("config", cwd=trained).stdout
     for key in ("model.width", "data.source", "train.steps", "objective.kind", "infer.exit"):
         assert f"  {key} = " in text
+
+
+def test_the_time_of_a_budget_is_known_from_a_run_here(trained: Path):
+    told = json.loads(mythos("budget", DEBUG, "--runs", "runs", "--json", cwd=trained).stdout)
+    assert told["expected"]["run"] == "a" and told["expected"]["tokens_per_s"] > 0
+    assert "expected, as in a" in mythos("budget", DEBUG, cwd=trained).stdout
+    assert json.loads(mythos("budget", DEBUG, "--runs", "text", "--json", cwd=trained).stdout)["expected"] is None
+
+
+def test_the_peak_of_this_machine_is_measured(tmp_path: Path):
+    told = json.loads(mythos("machine", "--json", cwd=tmp_path).stdout)
+    assert told["peak_flops"] > 1e8 and set(told) == {"device", "precision", "threads", "peak_flops"}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mythos.contract.machine import Machine
 from mythos_tui.settings import Context
+from mythos_tui.workers import machine
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +37,13 @@ def true_colour(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     for name, value in (("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("LANG", "C.UTF-8")):
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def machine_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that nobody has to load torch for. `mythos machine` itself is tested with the command line."""
+
+    async def measured() -> Machine:
+        return Machine("cpu", "fp32", 2, 1e12)
+
+    monkeypatch.setattr(machine, "measure", measured)

@@ -19,8 +19,8 @@ def diagram(model: Model, columns: int) -> list[Content]:
     """Lines of at most `columns` cells, from the tokens at the top to the logits at the bottom."""
     width, count = min(columns, MOST) - 3, parameters(model)
     top = _between(f"tokens → embedding {model.vocab_size} × {model.width}", "")
-    tied = "the embedding" if model.tie_embeddings else f"{model.width} × {model.vocab_size}"
-    last = _between(f"RMSNorm → head: {tied}", "→ logits")
+    tied = "(tied)" if model.tie_embeddings else f"{model.width} × {model.vocab_size}"
+    last = _between(f"RMSNorm → head {tied}", "→ logits")
     middle = _dense(model, width) if isinstance(model, DenseConfig) else _recurrent(model, count, width)
     return [top, *middle, last]
 
@@ -66,8 +66,8 @@ def _loop(model: RecurrentConfig) -> list[str]:
 def _exit(model: RecurrentConfig) -> str:
     return {
         "none": "h, when the exit rule says so",
-        "act": "h, mean weighted by ACT's halting",
-        "gate": "h, when the gate or another rule says so",
+        "act": "h, mean weighted by halting",
+        "gate": "h, when gate or exit rule says so",
     }[model.halting]
 
 

@@ -67,7 +67,7 @@ class _Reader(ModalScreen[None]):
     """Something to read: arrows scroll, escape closes."""
 
     DEFAULT_CSS = f"""_Reader {{ {BOX} & > Vertical {{ border: round $primary; max-width: 100; max-height: 90%; }}
-    & VerticalScroll {{ height: auto; max-height: 100%; }} & VerticalScroll > Static {{ height: auto; }} }}"""
+    & VerticalScroll {{ height: auto; max-height: 64vh; }} & VerticalScroll > Static {{ height: auto; }} }}"""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Close", key_display="esc", tooltip="Back")
     ]
@@ -107,7 +107,9 @@ class DifferencesScreen(_Reader):
 class DiagramScreen(_Reader):
     """The architecture and the whole budget, where they have no room beside the form."""
 
-    DEFAULT_CSS = "DiagramScreen > Vertical { max-width: 66; } DiagramScreen VerticalScroll > .budget { margin-top: 1; }"
+    DEFAULT_CSS = (
+        "DiagramScreen > Vertical { max-width: 66; } DiagramScreen VerticalScroll > .budget { margin-top: 1; }"
+    )
 
     def __init__(self, model: Model, budget: Content) -> None:
         super().__init__()

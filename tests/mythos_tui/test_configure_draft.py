@@ -1,0 +1,216 @@
+"""A whole draft: what differs, what is saved, what can be undone, and how it is drawn."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from textual.widgets import Input
+
+from mythos.contract.config import Config, DenseConfig, RecurrentConfig
+from mythos.contract.load import load_config, parse_config
+from mythos_tui.app import MythosApp
+from mythos_tui.screens.configure.budget_panel import BudgetPanel
+from mythos_tui.screens.configure.diagram import diagram
+from mythos_tui.screens.configure.draft import SECTIONS, Draft
+from mythos_tui.screens.configure.screen import ConfigureScreen
+from mythos_tui.settings import Context
+from mythos_tui.workers import editor
+from tests.fakes.screen_text import shows, text_of, until
+from tests.mythos_tui.test_configure import opened, row, write
+
+PRESETS = sorted(Path(__file__).parents[2].glob("configs/**/*.yaml"))
+
+
+def draft_of(given: dict[str, Any]) -> tuple[Draft, dict[str, Any]]:
+    draft = Draft()
+    draft.load(given)
+    return draft, {field.key: field for section in SECTIONS for field in draft.fields(section)}
+
+
+def test_differences_name_both_values_in_the_order_of_the_form():
+    draft, by_key = draft_of({"model": {"width": 192}, "train": {"steps": 9}})
+    assert draft.differences() == []
+    draft.set(by_key["train.lr"], 0.001)
+    draft.set(by_key["model.width"], 256)
+    assert [(one.key, one.before, one.now) for one in draft.differences()] == [
+        ("model.width", "192", "256"),
+        ("train.lr", "0.003", "0.001"),
+    ]
+    draft.set(by_key["model.family"], "dense")
+    found = {one.key: (one.before, one.now) for one in draft.differences()}
+    assert found["model.loops"] == ("4", "–") and found["model.n_layers"][0] == "–"
+
+
+def test_undo_goes_back_edit_by_edit_and_redo_forth_until_something_else_is_changed():
+    draft, by_key = draft_of({})
+    start = draft.values
+    for typed in (1, 12, 128):  # letter by letter: one edit
+        draft.set(by_key["model.width"], typed)
+    draft.set(by_key["train.steps"], 7)
+    draft.set(by_key["model.family"], "dense")
+    assert draft.undo() and draft.family == "recurrent" and draft.values["train"]["steps"] == 7
+    assert draft.undo() and draft.values["train"]["steps"] == Config().train.steps
+    assert draft.values["model"]["width"] == 128
+    assert draft.redo() and draft.values["train"]["steps"] == 7
+    assert draft.undo() and draft.undo() and draft.values == start
+    draft.set(by_key["train.steps"], 8)
+    assert not draft.redo()
+    draft.forget()
+    assert not draft.undo()
+
+
+def test_loading_a_preset_can_be_undone_with_what_it_is_compared_with():
+    draft, by_key = draft_of({"model": {"width": 64}, "train": {}})
+    draft.set(by_key["train.steps"], 5)
+    draft.load({"model": {"family": "dense"}, "train": {"steps": 6}})
+    assert draft.differences() == []
+    assert draft.undo()
+    assert [one.key for one in draft.differences()] == ["train.steps"]
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_what_is_saved_means_what_was_loaded(path: Path):
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    draft = Draft()
+    draft.load(given)
+    if draft.check()[0] is None:
+        pytest.skip("no configuration of its own")
+    assert parse_config(yaml.safe_load(draft.yaml())) == draft.check()[0]
+
+
+def test_the_drawing_follows_every_mechanism_and_never_runs_over():
+    plain = RecurrentConfig()
+    rich = RecurrentConfig(attention="mla", loop_lora_rank=8, loop_index_embedding=True, norm="sandwich", halting="act")
+    bare = RecurrentConfig(injection="none", n_experts=0, initial_state="zero", prelude_layers=0, coda_layers=0)
+    drawn = {}
+    for name, model in (("plain", plain), ("rich", rich), ("bare", bare), ("dense", DenseConfig())):
+        for width in (39, 80):
+            lines = [line.plain for line in diagram(model, width)]
+            assert max(map(len, lines)) <= width
+        drawn[name] = "\n".join(lines)
+    assert "Prelude, 1 block" in drawn["plain"] and "MoE, 2 of 8 experts × 192" in drawn["plain"]
+    assert all(word in drawn["rich"] for word in ("MLA", "LoRA 8", "loop index", "sandwich", "halting"))
+    assert "A·h" not in drawn["bare"] and "Prelude" not in drawn["bare"] and "MoE" not in drawn["bare"]
+    assert "Loop" not in drawn["dense"] and "6 blocks" in drawn["dense"]
+
+
+# The screen
+
+
+@pytest.mark.action("configure.undo", "configure.redo", "configure.differences", "configure.diagram")
+@pytest.mark.action("_Reader.dismiss")
+async def test_changes_are_taken_back_compared_and_drawn(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        await write(pilot, "model.width", "256")
+        await pilot.press("f3")
+        await shows(pilot, "Changed since quickstart", "model.width", "192", "256")
+        await pilot.press("escape", "f4")
+        await shows(pilot, "embedding 4096 × 256", "Prelude", "Loop, 4 times")
+        await pilot.press("f4")
+        await until(pilot, lambda: "Prelude, 1" not in text_of(app) and "Budget" in text_of(app))
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: row(app, "model.width").editor.value != "256")
+        while app.screen.draft.undo():  # type: ignore[attr-defined]
+            pass
+        await app.screen.follow()  # type: ignore[attr-defined]
+        assert row(app, "model.width").editor.value == "192"
+        await pilot.press("ctrl+z")
+        await shows(pilot, "nothing to undo")
+        await pilot.press("ctrl+y")
+        await until(pilot, lambda: row(app, "model.width").editor.value != "192")
+        await pilot.resize_terminal(80, 24)
+        await pilot.press("f4")
+        await shows(pilot, "╭ Prelude, 1 block", "esc close")
+
+
+async def test_the_time_that_this_machine_needs_is_in_the_budget(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        await shows(pilot, "Expected speed", "Expected time", "20% of 1TFLOP/s", "of Chinchilla's")
+        before = app.screen.query_one(BudgetPanel).values["Expected speed"]
+        await write(pilot, "model.width", "768")
+        await until(pilot, lambda: app.screen.query_one(BudgetPanel).values["Expected speed"] != before)
+
+
+@pytest.mark.action("configure.save_yaml", "SaveDialog.dismiss(None)")
+async def test_a_saved_draft_becomes_a_preset_and_nothing_is_replaced_unasked(context: Context):
+    app = MythosApp(context)
+    taken = context.configs / "taken.yaml"
+    taken.write_text("train: {steps: 1}\n")
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        await write(pilot, "model.width", "256")
+        await pilot.press("f2", "escape", "f2")
+        await shows(pilot, "Save as YAML")
+        assert app.screen.query_one(Input).value.endswith("quickstart-mine.yaml")
+        app.screen.query_one(Input).value = str(taken)
+        await pilot.press("enter")
+        await shows(pilot, "taken.yaml is there already")
+        assert taken.read_text() == "train: {steps: 1}\n"
+        app.screen.query_one(Input).value = str(context.configs / "mine")
+        await pilot.press("enter")
+        await shows(pilot, "Saved", "mine")
+        config = load_config(context.configs / "mine.yaml")
+        assert (config.model.width, config.train.steps) == (256, 300)
+        screen = cast(ConfigureScreen, app.screen)
+        await until(pilot, lambda: screen.preset == "mine" and not screen.draft.differences())
+
+
+@pytest.mark.action("configure.editor")
+async def test_an_editor_that_cannot_be_had_says_so(context: Context, monkeypatch: pytest.MonkeyPatch):
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        await pilot.press("f5")  # a test's terminal cannot be handed over
+        await shows(pilot, "Only in a terminal")
+
+
+def script(folder: Path, body: str) -> str:
+    path = folder / "editor.sh"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_the_editor_gets_the_text_and_gives_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", script(tmp_path, 'sed -i s/300/400/ "$1"'))
+    assert editor.edit_text("steps: 300\n", "a.yaml") == "steps: 400\n"
+    assert editor.edit_text("steps: 500\n", "a.yaml") is None
+    monkeypatch.setenv("EDITOR", script(tmp_path, "exit 3"))
+    with pytest.raises(editor.NoEditor, match="exit code 3"):
+        editor.edit_text("x", "a.yaml")
+    monkeypatch.setenv("EDITOR", "no-such-editor --wait")
+    with pytest.raises(editor.NoEditor, match="no-such-editor"):
+        editor.edit_text("x", "a.yaml")
+
+
+async def test_what_was_edited_is_taken_over_or_kept_for_mending(context: Context, monkeypatch: pytest.MonkeyPatch):
+    import contextlib
+
+    app = MythosApp(context)
+    texts: list[str] = []
+    answers = ["train: [", "model: {width: 128}\ntrain: {steps: 77}\n"]
+
+    def edited(text: str, name: str) -> str:
+        texts.append(text)
+        return answers[len(texts) - 1]
+
+    monkeypatch.setattr(editor, "edit_text", edited)
+    monkeypatch.setattr(app, "suspend", contextlib.nullcontext)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        await pilot.press("f5")
+        await shows(pilot, "Not taken over", "not valid YAML")
+        await pilot.press("escape", "f5")
+        await until(pilot, lambda: row(app, "model.width").editor.value == "128")
+        assert texts[1] == "train: ["
+        found = {one.key for one in app.screen.draft.differences()}  # type: ignore[attr-defined]
+        assert {"model.width", "train.steps"} <= found
