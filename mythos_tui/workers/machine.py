@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from mythos.contract.machine import Machine, known_machine
@@ -18,18 +20,22 @@ async def find_machine(runs: Path, family: str) -> Machine | None:
 
 
 async def measure() -> Machine | None:
-    """Run `mythos machine --json`; a second or two of all cores."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "mythos", "machine", "--json"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
-        return Machine(**json.loads(out))
-    except (TimeoutError, ValueError, TypeError):
-        return None
-    finally:
-        if process.returncode is None:
+    """Run `mythos machine --json`; a second or two of all cores. The process ends with whoever waits for it."""
+    command = [sys.executable, "-m", "mythos", "machine", "--json"]
+    with (
+        tempfile.TemporaryFile() as out,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL) as process,
+    ):
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while process.poll() is None:
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            return None
+        finally:
             process.kill()
+        out.seek(0)
+        try:
+            return Machine(**json.loads(out.read()))
+        except (ValueError, TypeError):
+            return None

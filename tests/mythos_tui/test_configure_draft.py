@@ -133,7 +133,7 @@ async def test_the_time_that_this_machine_needs_is_in_the_budget(context: Contex
     app = MythosApp(context)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
-        await shows(pilot, "Expected speed", "Expected time", "20% of 1TFLOP/s", "of Chinchilla's")
+        await shows(pilot, "Expected speed", "Expected time", "20% of 1TFLOP/s", "Chinchilla ratio")
         before = app.screen.query_one(BudgetPanel).values["Expected speed"]
         await write(pilot, "model.width", "768")
         await until(pilot, lambda: app.screen.query_one(BudgetPanel).values["Expected speed"] != before)

@@ -48,7 +48,7 @@ def rows(found: Budget, family: str) -> list[Row]:
         ("Checkpoint", *_split(size(found.checkpoint_bytes), "")),
         ("Tokens", billions(found.tokens), ""),
         ("  per parameter", short(found.tokens_per_parameter), ""),
-        ("  of Chinchilla's", short(found.tokens_per_parameter / CHINCHILLA), f"× {CHINCHILLA}"),
+        ("  Chinchilla ratio", short(found.tokens_per_parameter / CHINCHILLA), f"1 is {CHINCHILLA}"),
     ]
 
 
