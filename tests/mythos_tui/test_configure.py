@@ -454,7 +454,7 @@ async def test_the_largest_model_is_legible_in_the_smallest_common_terminal(cont
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.press("home", "enter")
-        await shows(pilot, "parameters 1.01T  active", "KV 323 KiB/token  memory", "1_000_000")
+        await shows(pilot, "parameters 1.01T  active 157B", "memory 23.3 TiB", "1_000_000")
         await app.screen.show_section("objective")  # type: ignore[attr-defined]
         await shows(pilot, "depth_supervised  act  entropy_gate")
 
