@@ -28,6 +28,10 @@ def parser() -> argparse.ArgumentParser:
         help=f"folder of ready checkpoints (default: ./checkpoints, {shipped})",
     )
     made.add_argument("--theme", metavar="NAME", help="colours, such as mythos-dark, mythos-light or mythos-terminal")
+    made.add_argument("--web", action="store_true", help="serve the workbench to a browser instead of this terminal")
+    made.add_argument("--host", default="127.0.0.1", help="address for --web (default: this machine alone)")
+    made.add_argument("--port", type=int, default=8000, help="port for --web, 0 for a free one (default: 8000)")
+    made.add_argument("--served", action="store_true", help=argparse.SUPPRESS)
     return made
 
 
@@ -39,6 +43,13 @@ def fault(options: argparse.Namespace) -> str | None:
             return f"--{name} {path} is a file, not a folder. Name the folder that holds the {name}."
     if options.configs is not None and not options.configs.is_dir():
         return f"--configs {options.configs} does not exist. Name a folder of YAML presets, or leave the option out."
+    if problem := theme_fault(options.theme):
+        return problem
+    return None if options.web or options.served else terminal_fault()
+
+
+def terminal_fault() -> str | None:
+    """Why the workbench cannot be shown where it was started."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return (
             "mythos-tui needs a terminal, but its input or output is none. "
@@ -50,7 +61,7 @@ def fault(options: argparse.Namespace) -> str | None:
             f"The terminal is {columns}x{rows}, but the workbench needs at least {MIN_COLUMNS}x{MIN_ROWS}. "
             "Make it larger and start again; no run is affected."
         )
-    return theme_fault(options.theme)
+    return None
 
 
 def theme_fault(theme: str | None) -> str | None:
@@ -62,12 +73,26 @@ def theme_fault(theme: str | None) -> str | None:
     return None if theme in theme_names() else f"There is no theme {theme!r}. Choose one of {', '.join(theme_names())}."
 
 
+def serve(options: argparse.Namespace) -> str | None:
+    """Serve to a browser with the same options; what keeps that from starting."""
+    try:
+        from mythos_tui.web.server import serve as serve_forever
+    except ModuleNotFoundError as error:
+        return f"--web needs {error.name}, which is not installed. Install it: pip install 'mythos-tui[web]'."
+    named = {name: getattr(options, name) for name in ("runs", "configs", "checkpoints", "theme")}
+    arguments = [f"--{name}={value}" for name, value in named.items() if value is not None]
+    return serve_forever(arguments, options.host, options.port)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the workbench; 2 where it cannot start."""
     options = parser().parse_args(argv)
-    if problem := fault(options):
+    problem = fault(options) or (serve(options) if options.web else None)
+    if problem:
         print(f"mythos-tui: {problem}", file=sys.stderr)
         return 2
+    if options.web:
+        return 0
     from mythos_tui.app import MythosApp
 
     loaded = load_settings()
