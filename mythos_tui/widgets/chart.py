@@ -7,13 +7,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.reactive import reactive
 from textual.strip import Strip
 
 from mythos_tui.widgets.chart_paint import Painter
 from mythos_tui.widgets.curve import Curve, Series
-from mythos_tui.widgets.glyphs import glyphs_of
-from mythos_tui.widgets.palette import colour_mode
 from mythos_tui.widgets.xview import Window, XView
 
 __all__ = ["LineChart", "Series"]
@@ -40,7 +39,9 @@ class LineChart(XView):
         Binding("ctrl+up", "zoom_y(0.5)", "Zoom y", show=False, tooltip="Zoom in on y, about the crosshair's value"),
         Binding("ctrl+down", "zoom_y(2.0)", "Zoom out y", show=False, tooltip="Zoom out on y"),
         Binding("shift+up", "pan_y(0.25)", "Pan up", show=False, tooltip="Move a quarter of the zoomed y axis up"),
-        Binding("shift+down", "pan_y(-0.25)", "Pan down", show=False, tooltip="Move a quarter of the zoomed y axis down"),
+        Binding(
+            "shift+down", "pan_y(-0.25)", "Pan down", show=False, tooltip="Move a quarter of the zoomed y axis down"
+        ),
     ]
 
     smoothing: reactive[float] = reactive(0.0)
@@ -65,10 +66,7 @@ class LineChart(XView):
         super().__init__(name=name, id=id, classes=classes)
         self._title, self._unit, self._x_label, self._empty = title, unit, x_label, empty
         self._curves: list[Curve] = []
-        self._lines: list[Strip] | None = None
-        self._drawn_for: object = None
         self._painter = Painter()
-        self._asked = False
         self.set_reactive(LineChart.y_log, y_log)
         self.set_reactive(LineChart.x_log, x_log)
         self.set_reactive(LineChart.smoothing, smoothing)
@@ -120,42 +118,8 @@ class LineChart(XView):
 
     # Drawing
 
-    def redraw(self) -> None:
-        """Draw anew at the next frame; what turns out as it was stays."""
-        self._lines = None
-        if not self._asked:
-            self._asked = True
-            self.call_next(self._repaint)
-
-    def _repaint(self) -> None:
-        self._asked = False
-        if self._drawn_for is None or self._state() != self._drawn_for:
-            self.refresh()  # never drawn, or of another size or style: all of it
-        elif self.screen.is_current:
-            self._paint()
-
-    def _state(self) -> object:
-        if not self.is_attached:
-            return None
-        return self.size, self.visual_style, glyphs_of(self.app).name, colour_mode(self.app)
-
-    def _paint(self) -> list[Strip]:
-        """The lines as they are now; only the regions that differ from those drawn before are drawn again."""
-        state = self._state()
-        if self._lines is None or self._drawn_for != state:
-            self._lines, changed = self._painter.paint(self, self._drawn_for == state)
-            self._drawn_for = state
-            if changed:
-                self.refresh(*changed)
-        return self._lines
-
-    def render_line(self, y: int) -> Strip:
-        lines = self._paint()
-        return lines[y] if y < len(lines) else Strip.blank(self.size.width, self.visual_style.rich_style)
-
-    def notify_style_update(self) -> None:
-        self._lines = None
-        super().notify_style_update()
+    def paint(self, known: bool) -> tuple[list[Strip], list[Region]]:
+        return self._painter.paint(self, known)
 
     def plot_columns(self) -> tuple[int, int]:
         return self._painter.plot

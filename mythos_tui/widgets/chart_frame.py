@@ -177,7 +177,11 @@ def states(chart: LineChart, inks: Inks, clipped: tuple[float | None, float | No
     parts += [f"smooth {chart.smoothing:g}"] if chart.smoothing else []
     if chart.clip and chart.y_window is None:
         high, low = clipped
-        ends = [f"{sign}{compact(end)}" for sign, end in ((inks.glyphs.above, high), (inks.glyphs.below, low)) if end is not None]
+        ends = [
+            f"{sign}{compact(end)}"
+            for sign, end in ((inks.glyphs.above, high), (inks.glyphs.below, low))
+            if end is not None
+        ]
         needed = " ".join(["clip", *ends])
         parts.append(needed)
     parts += ["zoom y"] if chart.y_window else []
@@ -185,9 +189,9 @@ def states(chart: LineChart, inks: Inks, clipped: tuple[float | None, float | No
     return " · ".join(parts), needed
 
 
-def x_axis(chart: LineChart, inks: Inks, frame: Frame, view: View) -> list[Strip]:
+def x_axis(name: str, inks: Inks, frame: Frame, view: View) -> list[Strip]:
     """The axis line with its ticks, where there is room for it, and below it the labels."""
-    name, glyphs = visible(chart.x_label), inks.glyphs
+    name, glyphs = visible(name), inks.glyphs
     reserved = cell_len(name) + 2 if name and frame.cols >= cell_len(name) + 24 else 0
     room = frame.cols - reserved
     ticks = [tick for tick in x_ticks(view.x0, view.x1, frame.cols, view.x_log) if tick.start + len(tick.label) <= room]

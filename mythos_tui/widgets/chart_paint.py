@@ -26,6 +26,7 @@ from mythos_tui.widgets.chart_plot import Ends, Plane, Plot
 from mythos_tui.widgets.glyphs import glyphs_of
 from mythos_tui.widgets.palette import colour_mode
 from mythos_tui.widgets.raster import View
+from mythos_tui.widgets.steady import Steady
 
 if TYPE_CHECKING:
     from mythos_tui.widgets.chart import LineChart
@@ -39,7 +40,7 @@ class Painter:
 
     def __init__(self) -> None:
         self._gutter = 6
-        self._end: tuple[float, float] | None = None
+        self._steady = Steady()
         self._plot = Plot()
         self._lines: list[Strip] = []
         self._extremes: Ends | None = None
@@ -70,17 +71,16 @@ class Painter:
 
     def _paint(self, chart: LineChart, inks: Inks, width: int, height: int) -> tuple[list[Strip], dict[int, Region]]:
         """The lines, and of those that changed within the plot alone, the part that did."""
-        shown = chart.shown_window()
         below = len(chart._curves) > 1 and height >= 10 and not title_fits(chart, inks)
         names = legend(chart, inks, max(1, height // 6)) if below else []
         top = 1 + len(names)
         reduced: list[Reduced] = []
         self.y_ends = self.drawn = None
-        if shown is not None and height > top:
-            view = self._view(chart, shown, width)
+        view = self._steady.view(chart, width - self._gutter, chart.y_log)
+        if view is not None and height > top:
             frame, reduced = self._measure(chart, view, inks, width, height - top)
         head = strip_of(title(chart, inks, states(chart, inks, self._clipped(chart)), below), inks, width)
-        if self.y_ends is None:
+        if view is None or self.y_ends is None:
             return [head, *names, *message(_why_nothing(chart), inks, width, height - top)], {}
         self.plot, self.drawn = (frame.gutter, frame.cols), (view.x0, view.x1)
         canvas = compose(reduced, view, self.y_ends, (frame.rows, frame.cols), inks.glyphs)
@@ -90,28 +90,7 @@ class Painter:
             top + row: Region(frame.gutter + first, top + row, last - first + 1, 1)
             for row, (first, last) in spans.items()
         }
-        return [head, *names, *self._plot.lines, *x_axis(chart, inks, frame, view)], regions
-
-    def _view(self, chart: LineChart, shown: Ends, width: int) -> View:
-        """What is drawn. While samples come the right end moves by whole cells, so that the picture stands in between."""
-        x0, x1 = (float(np.log10(end)) for end in shown) if chart.x_log else shown
-        if x1 <= x0:
-            x0, x1 = padded_range(x0, x0)
-        cell = (x1 - x0) / max(1, width - self._gutter)
-        if chart.x_window is None:
-            x1 = self._hold(x0, x1, cell)
-        elif chart.follow:
-            shift = float(np.ceil(x1 / cell - 1e-9)) * cell - x1
-            x0, x1 = x0 + shift, x1 + shift
-        return View(x0, x1, chart.x_log, chart.y_log)
-
-    def _hold(self, x0: float, x1: float, cell: float) -> float:
-        """The right end of a picture of everything: exact at first, and once it grows a cell further than it must."""
-        if self._end is None or self._end[0] != x0 or x1 < self._end[1] - 2 * cell:
-            self._end = (x0, x1)
-        elif x1 > self._end[1]:
-            self._end = (x0, x1 + cell)
-        return self._end[1]
+        return [head, *names, *self._plot.lines, *x_axis(chart.x_label, inks, frame, view)], regions
 
     def _measure(
         self, chart: LineChart, view: View, inks: Inks, width: int, height: int

@@ -17,7 +17,7 @@ from mythos_tui.widgets.chart_frame import Frame, Inks, letter
 from mythos_tui.widgets.chart_layers import Canvas, Reduced, beyond, holes
 from mythos_tui.widgets.curve import Curve
 from mythos_tui.widgets.palette import raw_style
-from mythos_tui.widgets.raster import View
+from mythos_tui.widgets.raster import View, cell_at
 
 if TYPE_CHECKING:
     from mythos_tui.widgets.chart import LineChart
@@ -37,12 +37,7 @@ class Plane(NamedTuple):
 
     def column(self, x: float) -> int | None:
         """The column of cells at x, None outside."""
-        if self.view.x_log and x <= 0:
-            return None
-        share = ((float(np.log10(x)) if self.view.x_log else x) - self.view.x0) / (self.view.x1 - self.view.x0)
-        if not -1e-9 <= share <= 1 + 1e-9:
-            return None
-        return min(self.frame.cols - 1, max(0, round(share * (2 * self.frame.cols - 1)) // 2))
+        return cell_at(x, self.view, self.frame.cols)
 
     def row(self, y: float) -> int | None:
         """The row of cells at y, None outside."""
@@ -91,9 +86,7 @@ def _ends(cells: NDArray[np.bool_]) -> tuple[int, int]:
     return int(found[0]), int(found[-1])
 
 
-def _line(
-    label: str | None, codes: Cells, ids: Cells, styles: dict[int, Style], frame: Frame, inks: Inks
-) -> Strip:
+def _line(label: str | None, codes: Cells, ids: Cells, styles: dict[int, Style], frame: Frame, inks: Inks) -> Strip:
     gutter = [Segment(_y_label(label, frame.gutter, inks), inks.muted())] if frame.gutter else []
     return Strip(gutter + _runs(codes, ids, styles), frame.width)
 

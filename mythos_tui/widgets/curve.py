@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mythos_tui.widgets.raster import Columns, View, add_edges, column_starts, columns_of, on_axis, ordered
 from mythos_tui.widgets.smoothing import Average
@@ -39,14 +40,18 @@ class Series:
             raise ValueError(f"series {self.name!r}: x {self.x.shape} and y {self.y.shape} must be equal vectors")
 
 
-def _goes_on(old: Floats, new: Floats) -> bool:
-    """Whether `new` begins with all of `old`, bit for bit."""
-    if new.size < old.size:
+def goes_on(old: NDArray[Any], new: NDArray[Any]) -> bool:
+    """Whether `new` begins with all rows of `old`, bit for bit."""
+    if len(new) < len(old) or new.dtype != old.dtype or new.shape[1:] != old.shape[1:]:
         return False
-    head = new[: old.size]
+    head = new[: len(old)]
     if head.__array_interface__["data"] == old.__array_interface__["data"] and head.strides == old.strides:
         return True
-    return bool(np.array_equal(np.ascontiguousarray(head).view(np.int64), np.ascontiguousarray(old).view(np.int64)))
+    return bool(np.array_equal(_bits(head), _bits(old)))
+
+
+def _bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
 
 
 class Curve:
@@ -66,7 +71,7 @@ class Curve:
     def take(self, series: Series) -> None:
         """Show this series from now on; where it goes on from what was there, only the new samples are worked on."""
         old, self.series = self.series, series
-        if not (_goes_on(old.x, series.x) and _goes_on(old.y, series.y)):
+        if not (goes_on(old.x, series.x) and goes_on(old.y, series.y)):
             self.x, self.y = ordered(series.x, series.y)
             self._forget()
         elif self.x is old.x and _rising(series.x[max(0, old.x.size - 1) :]):

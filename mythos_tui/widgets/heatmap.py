@@ -28,7 +28,10 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
 
     NaN is an empty cell. Labels may be any text: what is not printable is made visible. In a terminal without colour,
     or with `glyphs=True`, a ramp of characters takes the place of the palette. `marks` puts a sign into one cell of
-    each row; `format` writes a value into so many columns, for maps that show values.
+    each row; `format` writes a value into so many columns, for maps that show values. `unit` is that of the values.
+
+    With `categories` the values are indices of these names, which have colours and numbers instead of a scale.
+    `overview` takes neighbouring cells together, by their mean, until all fit into the widget.
     """
 
     DEFAULT_CSS = """
@@ -46,9 +49,11 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("end", "column_end(True)", "Last column", show=False, tooltip="Last column"),
         Binding("ctrl+home", "row_end(False)", "First row", show=False, tooltip="First row"),
         Binding("ctrl+end", "row_end(True)", "Last row", show=False, tooltip="Last row"),
+        Binding("z", "toggle_overview", "Overview", tooltip="The whole map at once, neighbouring cells taken together"),
     ]
 
     cursor: reactive[Cell] = reactive((0, 0), init=False)
+    overview: reactive[bool] = reactive(False, init=False)
 
     class CellSelected(Message):
         """The cursor came to a cell: row, col, and the value there (NaN for an empty cell)."""
@@ -78,6 +83,8 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         empty: str = "nothing to show yet",
         format: Callable[[float, int], str] = short_number,
         mark: str = "◂",
+        unit: str = "",
+        categories: Sequence[str] | None = None,
         name: str | None = None,
         id: str | None = None,
         classes: str | None = None,
@@ -88,6 +95,9 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         self.cell_width, self._label_limit = cell_width, label_width
         self._glyphs, self._show_values, self._empty = glyphs, show_values, empty
         self._names, self._format, self._mark = (row_name, col_name), format, mark
+        self._unit = visible(unit)
+        self._categories = None if categories is None else [visible(one) for one in categories]
+        self._bins = (1, 1)
         self.set_data(np.zeros((0, 0)) if values is None else values, row_labels, col_labels, vmin=vmin, vmax=vmax)
 
     # Data
@@ -120,7 +130,6 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         finite = matrix[np.isfinite(matrix)]
         self.vmin = float(vmin if vmin is not None else finite.min() if finite.size else 0.0)
         self.vmax = float(vmax if vmax is not None else finite.max() if finite.size else 1.0)
-        self._levels: NDArray[np.int64] = level_of(matrix, self.vmin, self.vmax)
         self._label_need = max((cell_len(label) for label in self._row_labels), default=0)
         self.set_reactive(Heatmap.cursor, self.validate_cursor(self.cursor))
         self._measure()
@@ -131,7 +140,33 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         rows, cols = self.values.shape
         limit = min(self._label_limit, self._view.width // 3) if self._view.width else self._label_limit
         self._gutter = min(self._label_need, max(1, limit)) + 1
+        self._bins = (1, 1)
+        if self.overview and self._view.width:
+            across = max(1, (self._view.width - self._gutter) // self.cell_width)
+            self._bins = max(1, -(-rows // self._body)), max(1, -(-cols // across))
+        self._cells = self._binned()
+        self._levels: NDArray[np.int64] = level_of(self._cells, self.vmin, self.vmax)
+        rows, cols = self._cells.shape
         self.virtual_size = Size(self._gutter + cols * self.cell_width, 1 + rows + self._footer)
+
+    def _binned(self) -> NDArray[np.float64]:
+        """The values as they are drawn: themselves, or the mean of each bin (of categories the first)."""
+        down, across = self._bins
+        if self._bins == (1, 1) or not self.values.size:
+            return self.values
+        if self._categories is not None:
+            return self.values[::down, ::across]
+        known = ~np.isnan(self.values)
+        sums, counts = (
+            np.add.reduceat(
+                np.add.reduceat(part, np.arange(0, part.shape[0], down), axis=0),
+                np.arange(0, part.shape[1], across),
+                axis=1,
+            )
+            for part in (np.where(known, self.values, 0.0), known.astype(np.float64))
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(counts > 0, sums / counts, np.nan)
 
     @property
     def _view(self) -> Size:
@@ -164,9 +199,22 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh()
             self.post_message(self.CellSelected(self, row, col, float(self.values[row, col])))
 
+    def watch_overview(self) -> None:
+        self._measure()
+        self._reveal()
+        self.refresh()
+
+    def action_toggle_overview(self) -> None:
+        """The whole map at once, or cell by cell."""
+        self.overview = not self.overview
+
+    def _at(self) -> Cell:
+        """The drawn cell that holds the cursor."""
+        return self.cursor[0] // self._bins[0], self.cursor[1] // self._bins[1]
+
     def _reveal(self) -> None:
         """Scroll just as far as the cursor's cell needs to be seen."""
-        row, col = self.cursor
+        row, col = self._at()
         width = max(self.cell_width, self._view.width - self._gutter)
         top, left = round(self.scroll_y), round(self.scroll_x)
         y = min(max(top, row - self._body + 1), row)
@@ -175,8 +223,8 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
             self.scroll_to(x, y, animate=False)
 
     def action_move(self, rows: int, cols: int) -> None:
-        """Move the cursor by so many rows and columns."""
-        self.cursor = (self.cursor[0] + rows, self.cursor[1] + cols)
+        """Move the cursor by so many rows and columns as they are drawn."""
+        self.cursor = (self.cursor[0] + rows * self._bins[0], self.cursor[1] + cols * self._bins[1])
 
     def action_page(self, direction: int) -> None:
         """Move the cursor by one screen of rows."""
@@ -194,7 +242,8 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         at = event.get_content_offset(self)
         if at is None or at.x < self._gutter or not 1 <= at.y <= self._body:
             return
-        cell = (at.y - 1 + round(self.scroll_y), (at.x - self._gutter + round(self.scroll_x)) // self.cell_width)
+        row, col = at.y - 1 + round(self.scroll_y), (at.x - self._gutter + round(self.scroll_x)) // self.cell_width
+        cell = (row * self._bins[0], col * self._bins[1])
         if cell == self.validate_cursor(cell):
             self.cursor = cell
 

@@ -11,7 +11,9 @@ from rich.style import Style
 from textual.strip import Strip
 
 from mythos_tui.widgets.axis import compact
-from mythos_tui.widgets.palette import LEVELS, faint, glyph, has_colour, ink, tint
+from mythos_tui.widgets.glyphs import GlyphSet, glyphs_of
+from mythos_tui.widgets.palette import ColourMode, colour_mode, faint, tint
+from mythos_tui.widgets.scale import category_sign, category_tint, fill, swatches
 from mythos_tui.widgets.text import crop, fit, visible
 
 if TYPE_CHECKING:
@@ -41,10 +43,11 @@ def _header(heatmap: Heatmap, base: Style, width: int) -> Strip:
     shown = min(longest, max(across - 1, 4 if across < 4 else across - 1))
     stride = max(1, -(-(shown + 1) // across)) if shown >= across else 1
     parts: list[Segment] = []
-    for col in range(0, len(heatmap._col_labels), stride):
-        span = min(stride, len(heatmap._col_labels) - col) * across
-        text = fit(crop(heatmap._col_labels[col], min(shown, span)), span, "center" if stride == 1 else "left")
-        here = heatmap.has_focus and col <= heatmap.cursor[1] < col + stride
+    labels = heatmap._col_labels[:: heatmap._bins[1]]
+    for col in range(0, len(labels), stride):
+        span = min(stride, len(labels) - col) * across
+        text = fit(crop(labels[col], min(shown, span)), span, "center" if stride == 1 else "left")
+        here = heatmap.has_focus and col <= heatmap._at()[1] < col + stride
         parts.append(Segment(text, strong if here else muted))
     return _scrolled(heatmap, Segment(" " * heatmap._gutter, base), parts, base, width)
 
@@ -56,35 +59,47 @@ def _scrolled(heatmap: Heatmap, label: Segment, cells: list[Segment], base: Styl
 
 
 def _cells_line(heatmap: Heatmap, row: int, base: Style, width: int) -> Strip:
-    if row >= heatmap.values.shape[0]:
+    if row >= heatmap._cells.shape[0]:
         return Strip([Segment(" " * width, base)])
-    here = heatmap.has_focus and row == heatmap.cursor[0]
+    at = heatmap._at()
+    here = heatmap.has_focus and row == at[0]
     style = base + Style(bold=True) if here else faint(base, None, 0.75)
-    label = Segment(fit(heatmap._row_labels[row], heatmap._gutter - 1, "right") + " ", style)
-    colour = _in_colour(heatmap)
+    label = Segment(fit(heatmap._row_labels[row * heatmap._bins[0]], heatmap._gutter - 1, "right") + " ", style)
+    mode, glyphs = _mode(heatmap), glyphs_of(heatmap.app)
     first = round(heatmap.scroll_x) // heatmap.cell_width
-    last = min(heatmap.values.shape[1], first + width // heatmap.cell_width + 2)
+    last = min(heatmap._cells.shape[1], first + width // heatmap.cell_width + 2)
     skipped = [Segment(" " * (first * heatmap.cell_width), base)] if first else []
-    cells = [_cell(heatmap, row, col, here and col == heatmap.cursor[1], colour, base) for col in range(first, last)]
+    cells = [_cell(heatmap, row, col, here and col == at[1], mode, glyphs, base) for col in range(first, last)]
     return _scrolled(heatmap, label, skipped + cells, base, width)
 
 
-def _in_colour(heatmap: Heatmap) -> bool:
-    return has_colour(heatmap.app) if heatmap._glyphs is None else not heatmap._glyphs
+def _mode(heatmap: Heatmap) -> ColourMode:
+    found = colour_mode(heatmap.app)
+    if heatmap._glyphs is None:
+        return found
+    return "none" if heatmap._glyphs else "truecolor" if found == "none" else found
 
 
-def _cell(heatmap: Heatmap, row: int, col: int, cursor: bool, colour: bool, base: Style) -> Segment:
-    level, width = int(heatmap._levels[row, col]), heatmap.cell_width
-    text = heatmap._format(float(heatmap.values[row, col]), width - 1) if heatmap._show_values else ""
+def _cell(
+    heatmap: Heatmap, row: int, col: int, cursor: bool, mode: ColourMode, glyphs: GlyphSet, base: Style
+) -> Segment:
+    level, width, value = int(heatmap._levels[row, col]), heatmap.cell_width, float(heatmap._cells[row, col])
+    colour = mode != "none"
+    text = heatmap._format(value, width - 1) if heatmap._show_values else ""
     if level < 0:
         text, style = fit("·" if colour else "", width, "center"), faint(base, None, 0.3)
-    elif colour:
-        text, style = fit(text, width, "center"), base + tint(level)
+    elif heatmap._categories is not None:
+        text, style = category_sign(int(value), width), base + category_tint(int(value), mode)
+    elif text or (cursor and colour):
+        text, style = fit(text, width, "center"), base + tint(level, mode) if colour else base
     else:
-        text, style = fit(text, width, "center") if text else glyph(level) * width, base
+        char, tone = fill(level, mode, glyphs)
+        text, style = char * width, base + tone
     if not cursor:
-        marked = row < len(heatmap._marks) and heatmap._marks[row] == col and width > cell_len(heatmap._mark)
-        return Segment(set_cell_size(text, width - cell_len(heatmap._mark)) + heatmap._mark if marked else text, style)
+        marked = row * heatmap._bins[0] < len(heatmap._marks) and width > cell_len(heatmap._mark)
+        if marked and heatmap._marks[row * heatmap._bins[0]] // heatmap._bins[1] == col:
+            text = set_cell_size(text, width - cell_len(heatmap._mark)) + heatmap._mark
+        return Segment(text, style)
     if colour and level >= 0:
         return Segment(_bracketed(text, width), style + Style(bold=True))
     return Segment(_bracketed(text, width), base + Style(bold=True, reverse=True))
@@ -116,8 +131,7 @@ def _status(heatmap: Heatmap, room: int) -> str:
     """Labels and value of the cursor's cell; where `room` is short the row label gives way, then the names."""
     row, col = heatmap.cursor
     row_name, col_name = map(visible, heatmap._names)
-    value = float(heatmap.values[row, col])
-    end = f"{heatmap._col_labels[col]} = {'–' if np.isnan(value) else compact(value, 4)}"
+    end = f"{heatmap._col_labels[col]} = {_told(heatmap)}"
     before, between = f"{row_name} ", f" · {col_name} "
     left = room - cell_len(before + between + end)
     if left < 4:
@@ -126,17 +140,43 @@ def _status(heatmap: Heatmap, room: int) -> str:
     return crop(before + crop(heatmap._row_labels[row], max(1, left)) + between + end, room)
 
 
+def _told(heatmap: Heatmap) -> str:
+    """The value at the cursor in words; in an overview the mean of its bin."""
+    row, col = heatmap.cursor
+    value = float(heatmap._cells[heatmap._at()])
+    if np.isnan(value):
+        return "–"
+    if heatmap._categories is not None:
+        index = int(heatmap.values[row, col])
+        return heatmap._categories[index] if 0 <= index < len(heatmap._categories) else str(index)
+    unit = f" {heatmap._unit}" if heatmap._unit else ""
+    down, across = heatmap._bins
+    return compact(value, 4) + unit + (f" (mean of {down}×{across})" if down * across > 1 else "")
+
+
 def _legend(heatmap: Heatmap, base: Style) -> list[Segment]:
-    """The scale from least to greatest value."""
-    muted = faint(base, None, 0.7)
+    """The scale from least to greatest value with its unit, or the first categories."""
+    muted, mode, glyphs = faint(base, None, 0.7), _mode(heatmap), glyphs_of(heatmap.app)
+    if heatmap._categories is not None:
+        return _category_legend(heatmap, base, mode)
+    unit = f" {heatmap._unit}" if heatmap._unit and heatmap._view.width >= 40 else ""
     ends = len(compact(heatmap.vmin) + compact(heatmap.vmax)) + 2
-    steps = min(10, max(2, heatmap._view.width - ends))
-    levels = [round(step / (steps - 1) * (LEVELS - 1)) for step in range(steps)]
-    if _in_colour(heatmap):
-        ramp = [Segment("█", base + ink(level)) for level in levels]
-    else:
-        ramp = [Segment("".join(glyph(level) for level in levels), base)]
-    return [Segment(compact(heatmap.vmin) + " ", muted), *ramp, Segment(" " + compact(heatmap.vmax), muted)]
+    ramp = swatches(min(10, max(2, heatmap._view.width - ends)), base, mode, glyphs)
+    return [Segment(compact(heatmap.vmin) + " ", muted), *ramp, Segment(" " + compact(heatmap.vmax) + unit, muted)]
+
+
+def _category_legend(heatmap: Heatmap, base: Style, mode: ColourMode) -> list[Segment]:
+    """As many categories as half the width holds, each number on its colour before its name."""
+    parts: list[Segment] = []
+    names, room = heatmap._categories or [], heatmap._view.width // 2
+    for index, name in enumerate(names):
+        sign = str(index)
+        room -= len(sign) + (cell_len(name) + 1 if name != sign else 0) + 1
+        if room < 2:
+            return [*parts, Segment("…", base)]
+        parts.append(Segment(sign, base + category_tint(index, mode)))
+        parts.append(Segment(f" {name} " if name != sign else " ", base))
+    return parts
 
 
 def _bracketed(text: str, width: int) -> str:

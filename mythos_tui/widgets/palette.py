@@ -1,7 +1,7 @@
 """One sequential palette for every tinted widget: even steps of lightness, readable with any colour vision.
 
 Dark violet over blue and teal to light yellow; lightness rises by equal steps in OKLCH, so that the order survives
-colour blindness and grey screens. For terminals without colour there is a ramp of glyphs instead.
+colour blindness and grey screens. What terminals of fewer colours get instead is in `scale`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.color import Color as RichColor
 from rich.style import Style
 from textual.app import App
 from textual.color import Color
@@ -21,7 +20,6 @@ SERIES = ("#4cb5f5", "#f2a541", "#5fd38d", "#e06c9f", "#b79cf2", "#d9d46a", "#6f
 ColourMode = Literal["truecolor", "256", "16", "none"]
 LEVELS = 64
 LINE_CONTRAST = 3.0
-RAMP = ".:-=+*#%@"
 
 
 @lru_cache(maxsize=1)
@@ -72,24 +70,6 @@ def _ratio(one: float, other: float) -> float:
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
-@lru_cache(maxsize=LEVELS)
-def tint(level: int) -> Style:
-    """Background of this level, with a foreground that can be read on it."""
-    red, green, blue = (int(part) for part in table()[level])
-    return Style(color=contrast(red, green, blue), bgcolor=RichColor.from_rgb(red, green, blue))
-
-
-@lru_cache(maxsize=LEVELS)
-def ink(level: int) -> Style:
-    """Foreground of this level."""
-    return Style(color=RichColor.from_rgb(*(int(part) for part in table()[level])))
-
-
-def glyph(level: int) -> str:
-    """The ramp's character for this level, for terminals without colour."""
-    return RAMP[level * len(RAMP) // LEVELS]
-
-
 def colour_mode(app: App[Any]) -> ColourMode:
     """What colours the terminal shows; none where NO_COLOR is set or the console has no colour system."""
     modes: dict[str | None, ColourMode] = {None: "none", "256": "256", "standard": "16", "windows": "16"}
@@ -104,6 +84,47 @@ def has_colour(app: App[Any]) -> bool:
 def series_colour(index: int) -> str:
     """Colour of the i-th curve or run; they come again after the eighth."""
     return SERIES[index % len(SERIES)]
+
+
+_CUBE = (53, 54, 24, 25, 31, 37, 78, 149, 185, 228)
+"""Numbers among 256 colours, chosen near the palette so that their luminance rises."""
+BASICS = (4, 6, 11)
+
+
+def cube(number: int) -> Color:
+    """One of the 216 colours of the cube among 256."""
+    parts = ((number - 16) // 36, (number - 16) // 6 % 6, (number - 16) % 6)
+    red, green, blue = (55 + 40 * part if part else 0 for part in parts)
+    return Color(red, green, blue)
+
+
+def pick(level: int, count: int) -> int:
+    """Which of `count` steps a level belongs to."""
+    return min(count - 1, level * count // LEVELS)
+
+
+@lru_cache(maxsize=4 * LEVELS)
+def colour_at(level: int, mode: ColourMode = "truecolor") -> Color:
+    """The colour of a level; among 16 colours the nearest plain one."""
+    if mode == "256":
+        return cube(_CUBE[pick(level, len(_CUBE))])
+    if mode == "16":
+        return basic(BASICS[pick(level, len(BASICS))])
+    red, green, blue = table()[level].tolist()
+    return Color(red, green, blue)
+
+
+@lru_cache(maxsize=4 * LEVELS)
+def tint(level: int, mode: ColourMode = "truecolor") -> Style:
+    """Background of this level, with a foreground that can be read on it."""
+    colour = colour_at(level, mode)
+    return Style(color=contrast(*colour.rgb), bgcolor=colour.rich_color)
+
+
+@lru_cache(maxsize=4 * LEVELS)
+def ink(level: int, mode: ColourMode = "truecolor") -> Style:
+    """Foreground of this level."""
+    return Style(color=colour_at(level, mode).rich_color)
 
 
 _BASIC = {

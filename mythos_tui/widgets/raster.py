@@ -43,6 +43,16 @@ def on_axis(values: Floats, log: bool) -> Floats:
         return np.log10(np.where(values > 0, values, np.nan))
 
 
+def cell_at(x: float, view: View, columns: int) -> int | None:
+    """The column of cells, of so many, in which x lies; None outside the view."""
+    if view.x_log and x <= 0:
+        return None
+    share = ((float(np.log10(x)) if view.x_log else x) - view.x0) / (view.x1 - view.x0)
+    if not -1e-9 <= share <= 1 + 1e-9:
+        return None
+    return min(columns - 1, max(0, round(share * (2 * columns - 1)) // 2))
+
+
 def ordered(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """x and y sorted by x where they are not yet (a resumed run writes some steps twice); samples without x go."""
     if x.size and not (np.isfinite(x[[0, -1]]).all() and np.all(x[1:] >= x[:-1])):
@@ -70,7 +80,10 @@ def add_edges(columns: Columns, x: Floats, y: Floats, span: tuple[int, int], vie
         if not np.isfinite([a, b, low, high]).all():
             continue
         height = low + (high - low) * (at - a) / (b - a)
-        columns.lo[column], columns.hi[column] = np.fmin(columns.lo[column], height), np.fmax(columns.hi[column], height)
+        columns.lo[column], columns.hi[column] = (
+            np.fmin(columns.lo[column], height),
+            np.fmax(columns.hi[column], height),
+        )
         if column == 0 or not columns.filled[column]:
             columns.first[column] = height
         if column == -1 or not columns.filled[column]:

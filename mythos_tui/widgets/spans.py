@@ -142,7 +142,10 @@ class Sums:
         done, whole = self._sums.size - 1, len(table) // BLOCK
         if whole > done:
             blocks = table[done * BLOCK : whole * BLOCK].reshape(whole - done, BLOCK, -1)
-            for kept, part in ((self._sums, np.where(np.isnan(blocks), 0.0, blocks)), (self._counts, ~np.isnan(blocks))):
+            for kept, part in (
+                (self._sums, np.where(np.isnan(blocks), 0.0, blocks)),
+                (self._counts, ~np.isnan(blocks)),
+            ):
                 kept.extend(kept.values[-1] + np.cumsum(part.sum(axis=1, dtype=np.float64), axis=0))
 
     def means(self, table: NDArray[Any], starts: Starts) -> Floats:

@@ -8,9 +8,14 @@ from typing import ClassVar
 import numpy as np
 from textual.binding import Binding, BindingType
 from textual.events import Click, MouseScrollDown, MouseScrollUp
+from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.widget import Widget
+
+from mythos_tui.widgets.glyphs import glyphs_of
+from mythos_tui.widgets.palette import colour_mode
 
 Window = tuple[float, float]
 FAST = 10
@@ -48,6 +53,10 @@ class XView(Widget, can_focus=True, inherit_bindings=False):
     crosshair: reactive[float | None] = reactive[float | None](None)
     x_log: reactive[bool] = reactive(False)
 
+    _lines: list[Strip] | None = None
+    _drawn_for: object = None
+    _asked = False
+
     class CrosshairMoved(Message):
         """The person moved the crosshair of this view to `x`, or took it away (None)."""
 
@@ -75,9 +84,49 @@ class XView(Widget, can_focus=True, inherit_bindings=False):
         shown = self.shown_window()
         return (self._axis(shown[0]), self._axis(shown[1])) if shown else None
 
+    @abstractmethod
+    def paint(self, known: bool) -> tuple[list[Strip], list[Region]]:
+        """All lines, as wide as the widget, and the regions that differ from the last ones, which `known` says were drawn
+        with this size and style."""
+
+    # Drawing: the lines are made once for each change, and only regions that differ are sent to the terminal
+
     def redraw(self) -> None:
-        """Draw anew at the next frame."""
-        self.refresh()
+        """Draw anew at the next frame; what turns out as it was stays."""
+        self._lines = None
+        if not self._asked:
+            self._asked = True
+            self.call_next(self._repaint)
+
+    def _repaint(self) -> None:
+        self._asked = False
+        if self._drawn_for is None or self._state() != self._drawn_for:
+            self.refresh()  # never drawn, or of another size or style: all of it
+        elif self.screen.is_current:
+            self._painted()
+
+    def _state(self) -> object:
+        if not self.is_attached:
+            return None
+        return self.size, self.visual_style, glyphs_of(self.app).name, colour_mode(self.app)
+
+    def _painted(self) -> list[Strip]:
+        """The lines as they are now."""
+        state = self._state()
+        if self._lines is None or self._drawn_for != state:
+            self._lines, changed = self.paint(self._drawn_for == state)
+            self._drawn_for = state
+            if changed:
+                self.refresh(*changed)
+        return self._lines
+
+    def render_line(self, y: int) -> Strip:
+        lines = self._painted()
+        return lines[y] if y < len(lines) else Strip.blank(self.size.width, self.visual_style.rich_style)
+
+    def notify_style_update(self) -> None:
+        self._lines = None
+        super().notify_style_update()
 
     def watch_x_window(self) -> None:
         self.redraw()

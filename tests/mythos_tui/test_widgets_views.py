@@ -10,8 +10,9 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 
 from mythos_tui.widgets.barchart import BarChart
+from mythos_tui.widgets.glyphs import BRAILLE
 from mythos_tui.widgets.heatmap import Heatmap
-from mythos_tui.widgets.palette import RAMP, SERIES, contrast, legible, table
+from mythos_tui.widgets.palette import SERIES, contrast, legible, table
 from mythos_tui.widgets.tokens import TokenView
 
 EVIL = "\x1b[2J\u202e\n[bold]\x00"
@@ -92,13 +93,13 @@ async def test_heatmap_without_colour_uses_the_ramp(monkeypatch: pytest.MonkeyPa
     async with OneWidget(forced).run_test(size=(60, 8)) as pilot:
         forced.cursor = (0, 3)
         await pilot.pause()
-        assert RAMP[0] * 2 + RAMP[-1] * 2 + "  " in drawn(forced)[1]
+        assert BRAILLE.ramp[0] * 2 + BRAILLE.ramp[-1] * 2 + "  " in drawn(forced)[1]
     monkeypatch.setenv("NO_COLOR", "1")
     automatic = Heatmap(values)
     async with OneWidget(automatic).run_test(size=(60, 8)) as pilot:
         automatic.cursor = (0, 3)
         await pilot.pause()
-        assert RAMP[0] * 2 + RAMP[-1] * 2 + "  " in drawn(automatic)[1]
+        assert BRAILLE.ramp[0] * 2 + BRAILLE.ramp[-1] * 2 + "  " in drawn(automatic)[1]
 
 
 async def test_heatmap_writes_values_where_the_cell_has_room() -> None:
