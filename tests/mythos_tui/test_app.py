@@ -22,6 +22,7 @@ from mythos_tui.screens.help.tour import STEPS
 from mythos_tui.screens.train.screen import TrainScreen
 from mythos_tui.settings import Context
 from mythos_tui.settings_file import load_settings, settings_path, tour_seen
+from mythos_tui.widgets.chart import LineChart
 from tests.fakes.runs import FakeRun
 from tests.fakes.screen_text import shows, text_of, until
 
@@ -288,3 +289,25 @@ def test_the_tour_names_keys_that_there_are():
     for _, sentence in STEPS:
         for action in re.findall(r"\[!?(.+?)\]", sentence):
             assert app.key_of(action)
+
+
+async def test_the_palette_reaches_other_widgets_and_other_screens(context: Context):
+    run = FakeRun(context.runs, "one")
+    run.status("running", 20)
+    run.metrics(10, 20)
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await shows(pilot, "Loss", "Ponder")
+        await pilot.press("ctrl+p", *"log y")
+        await shows(pilot, "Log y  [y]")
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: isinstance(app.focused, LineChart) and " log y" in text_of(app))
+        await pilot.press("ctrl+p", *"configure: preset list")
+        await shows(pilot, "Configure: Preset list  [[]")
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: app.current_mode == "configure" and app.screen.has_class("-no-presets"))
+        await pilot.press("ctrl+p", *"train: error")
+        await shows(pilot, "Train: Error  [e]")
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: app.current_mode == "train")
+        await shows(pilot, "Error is not possible here now")

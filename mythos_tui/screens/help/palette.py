@@ -1,43 +1,100 @@
-"""The command palette: everything that can be done on the screen below, from the same bindings as its keys."""
+"""The command palette: everything that can be done here, by widgets without the focus, and on the other screens.
+
+All of it comes from the bindings and the registry. Choosing what belongs elsewhere goes there first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.markup import escape
 
-from mythos_tui.actions import offered
+from mythos_tui.actions import ACTIONS, OF_SCREENS, SCREENS, offered
+
+PATIENCE_S = 3.0
+"""How long a screen that was just opened may take until an action is possible there."""
+
+
+class Command(NamedTuple):
+    """A line of the palette."""
+
+    title: str
+    help: str
+    act: Callable[[], Any]
 
 
 class ActionsProvider(Provider):
-    """Offers the active actions, and every theme by name."""
+    """Offers all actions, those of here first, and every theme by name."""
 
-    def _commands(self) -> list[tuple[str, str, Callable[[], Any]]]:
+    def _commands(self) -> Iterator[Command]:
+        for key, title, help_text, action, node in offered(self.screen):
+            if "command_palette" not in action:
+                yield Command(f"{title}  [{key}]", help_text, partial(self.app.run_action, action, node))
+        yield from self._widgets()
+        yield from self._elsewhere()
+        for name in sorted(self.app.available_themes):
+            yield Command(f"Theme: {name}", "Use these colours", partial(setattr, self.app, "theme", name))
+
+    def _widgets(self) -> Iterator[Command]:
+        """What widgets of this screen offer once they have the focus; the first of each kind."""
+        here = set(self.screen.focused.ancestors_with_self) if self.screen.focused else set()
+        for kind, widget in {type(one): one for one in reversed(self.screen.focus_chain)}.items():
+            if widget not in here and kind.__module__.startswith("mythos_tui."):
+                name = str(widget.border_title or _words(kind.__name__))
+                for binding in kind.__dict__.get("BINDINGS", ()):
+                    if isinstance(binding, Binding) and binding.tooltip:
+                        key = self.app.get_key_display(binding)
+                        act = partial(self._focus_and_run, widget, binding.action)
+                        yield Command(f"{name}: {binding.description}  [{key}]", binding.tooltip, act)
+
+    async def _focus_and_run(self, widget: Any, action: str) -> None:
+        widget.focus()
+        await self.app.run_action(action, widget)
+
+    def _elsewhere(self) -> Iterator[Command]:
+        for _, mode, screen, _ in SCREENS:
+            if mode == self.app.current_mode:
+                continue
+            for name in dict.fromkeys(one.id for one in ACTIONS if mode in OF_SCREENS.get(one.scope, (one.scope,))):
+                one = next(one for one in ACTIONS if one.id == name)
+                key = self.app.key_of(name)  # type: ignore[attr-defined]
+                act = partial(self._go, mode, one.name, one.title)
+                yield Command(f"{screen}: {one.title}  [{key}]", one.help, act)
+
+    def _go(self, mode: str, action: str, title: str) -> None:
+        self.app.run_worker(self._go_and_run(mode, action, title), group="open", exclusive=True)
+
+    async def _go_and_run(self, mode: str, action: str, title: str) -> None:
+        """Open a screen and do it there as soon as that is possible."""
         app = self.app
-        found: list[tuple[str, str, Callable[[], Any]]] = [
-            (f"{title}  [{key}]", help_text, partial(app.run_action, action, node))
-            for key, title, help_text, action, node in offered(self.screen)
-            if "command_palette" not in action
-        ]
-        for name in sorted(app.available_themes):
-            found.append((f"Theme: {name}", "Use these colours", partial(setattr, app, "theme", name)))
-        return found
+        await app.switch_mode(mode)
+        for _ in range(int(PATIENCE_S / 0.1)):
+            found = [node for _, _, _, name, node in offered(app.screen) if name == action]
+            if found:
+                await app.run_action(action, found[0])
+                return
+            await asyncio.sleep(0.1)
+        app.notify(f"{title} is not possible here now; ? tells what is.", severity="warning")
 
     async def discover(self) -> Hits:
         for title, help_text, act in self._commands():
             if not title.startswith("Theme: "):
-                yield DiscoveryHit(_plain(title), act, text=title, help=help_text)
+                yield DiscoveryHit(Content(title), act, text=title, help=help_text)
 
     async def search(self, query: str) -> AsyncIterator[Hit]:
         matcher = self.matcher(query)
         for title, help_text, act in self._commands():
             if (score := max(matcher.match(title), 0.8 * matcher.match(help_text))) > 0:
-                yield Hit(score, matcher.highlight(title), act, text=title, help=help_text)
+                yield Hit(score, matcher.highlight(escape(title)), act, text=title, help=help_text)
 
 
-def _plain(title: str) -> Any:
-    from textual.content import Content
-
-    return Content(title)
+def _words(name: str) -> str:
+    """LineChart → Line chart."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).capitalize()
