@@ -1,8 +1,8 @@
 """What the workbench and the inference worker say to each other: one JSON object per line, version 2.
 
 Commands go to the worker's stdin, events come from its stdout. `id` ties the events of an answer to its command.
-Every command is answered by any number of events and then exactly one of `done`, `trace` or `error` (`ready` for
-`load`). Lines that do not validate are answered by an `error` and change nothing.
+Every command is answered by any number of events and then exactly one of `done`, `error`, or the result of its kind
+(`ready` for `load`). Lines that do not validate are answered by an `error` and change nothing.
 """
 
 from __future__ import annotations
@@ -54,13 +54,39 @@ class Generate(Message):
 
 
 class TraceText(Message):
-    """Run a text through the model and look inside."""
+    """Run a text, and the tokens `then` after it, through the model and look inside; `top` candidates per read-out."""
 
     kind: Literal["trace"] = "trace"
     id: str
     text: str
+    then: list[int] = []
     loops: int = Field(0, ge=0, le=1024)
     exit: str = ""
+    top: int = Field(8, ge=1, le=64)
+
+
+class AttentionOf(Message):
+    """What one head attends to at one row, both counted from 0, of a trace; `taken` and `stopped` are those of its tokens."""
+
+    kind: Literal["attention"] = "attention"
+    id: str
+    text: str
+    then: list[int] = []
+    loops: int = Field(0, ge=0, le=1024)
+    taken: list[int]
+    stopped: list[bool]
+    row: int = Field(ge=0)
+    head: int = Field(ge=0)
+
+
+class SweepText(Message):
+    """The loss of a text at 1, 2, … `loops` loops per token; 0 is the most that the model was trained for."""
+
+    kind: Literal["sweep"] = "sweep"
+    id: str
+    text: str
+    then: list[int] = []
+    loops: int = Field(0, ge=0, le=1024)
 
 
 class Cancel(Message):
@@ -141,24 +167,77 @@ class Done(Message):
     flops_full: float = 0.0
 
 
-class TraceResult(Message):
-    """A trace. T tokens, L loops run (1 for dense models), R rows of attention (layers and loops), H heads.
+Numbers = list[float | None]
 
+
+class LensResult(BaseModel):
+    """What would be read out after each of N steps (loops, or layers of a dense model): K candidates per token and step.
+
+    Row t says what comes after token t. `kl` is KL(final ‖ this step) in nats; `next_p` and `next_rank` are of the token
+    that came next, `settled` is the step (from 1) from which the likeliest stayed. After a token stopped ids are −1.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ids: list[list[list[int]]]
+    p: list[list[Numbers]]
+    entropy: list[Numbers]
+    kl: list[Numbers]
+    next_p: list[Numbers]
+    next_rank: list[list[int]]
+    settled: list[int]
+    texts: dict[int, str]
+
+
+class TraceResult(Message):
+    """A trace. T tokens, L loops allowed (1 for dense models), R rows of attention (layers and loops), H heads, N steps.
+
+    `stopped` tells which tokens the exit rule stopped; the others ran out of loops.
     `exit_signal` is the exit rule's own number at each loop (ACT: cumulative halting probability), null where the token
-    had stopped; `attention_entropy` is in nats, null where a row did not compute the token.
+    had stopped; `attention_entropy` is in nats, null where a row did not compute the token. `routes` are the experts of
+    each token and loop, `gates` their weights; `state_norm` (RMS) and `step_size` (relative) are of each token and step.
     """
 
     kind: Literal["trace_result"] = "trace_result"
     id: str
     tokens: list[str]
+    ids: list[int]
     loops: list[int]
+    stopped: list[bool]
     max_loops: int
     exit: str
     signal_name: str
-    exit_signal: list[list[float | None]]
+    exit_signal: list[Numbers]
     attention_rows: list[str]
-    attention_entropy: list[list[list[float | None]]]
-    token_loss: list[float | None]
+    attention_entropy: list[list[Numbers]]
+    token_loss: Numbers
+    experts: int
+    routes: list[list[list[int]]]
+    gates: list[list[Numbers]]
+    steps: list[str]
+    state_norm: list[Numbers]
+    step_size: list[Numbers]
+    lens: LensResult
+    seconds: float
+
+
+class AttentionResult(Message):
+    """What each position attends to: weights of the positions up to its own; null where it was not computed."""
+
+    kind: Literal["attention_result"] = "attention_result"
+    id: str
+    row: str
+    head: int
+    weights: list[list[float] | None]
+    seconds: float
+
+
+class SweepResult(Message):
+    """The loss in nats of every token, null for the first, at 1, 2, … loops."""
+
+    kind: Literal["sweep_result"] = "sweep_result"
+    id: str
+    losses: list[Numbers]
     seconds: float
 
 
@@ -171,8 +250,11 @@ class Error(Message):
     hint: str = ""
 
 
-Command = Annotated[Load | Generate | TraceText | Cancel | Quit, Field(discriminator="kind")]
-Event = Annotated[Hello | Ready | PromptTokens | Token | Done | TraceResult | Error, Field(discriminator="kind")]
+Command = Annotated[Load | Generate | TraceText | AttentionOf | SweepText | Cancel | Quit, Field(discriminator="kind")]
+Event = Annotated[
+    Hello | Ready | PromptTokens | Token | Done | TraceResult | AttentionResult | SweepResult | Error,
+    Field(discriminator="kind"),
+]
 
 _COMMAND: TypeAdapter[Any] = TypeAdapter(Command)
 _EVENT: TypeAdapter[Any] = TypeAdapter(Event)

@@ -128,6 +128,8 @@ class Worker:
             protocol.Load: self.load,
             protocol.Generate: self.generate,
             protocol.TraceText: self.trace,
+            protocol.AttentionOf: self.attention,
+            protocol.SweepText: self.sweep,
         }
         while True:
             command = self.inbox.next()
@@ -189,22 +191,45 @@ class Worker:
         )
 
     def trace(self, command: protocol.TraceText) -> protocol.Message:
-        """`trace_result`, or `done` where it was cancelled."""
-        from mythos.infer.engine import Cancelled
-        from mythos.inspect.trace import to_protocol, trace
+        """`trace_result`."""
+        from mythos.infer.text import loops_of
+        from mythos.inspect.passes import depth_of
+        from mythos.inspect.trace import ids_of, trace
+        from mythos.inspect.wire import check_trace, trace_event
 
-        began = time.perf_counter()
-        try:
-            found = trace(
-                self._loaded(),
-                command.text,
-                loops=command.loops,
-                exit=command.exit or None,
-                should_stop=self._stop(command.id),
-            )
-        except Cancelled:
-            return _cancelled(command.id)
-        return to_protocol(found, command.id, time.perf_counter() - began)
+        began, held = time.perf_counter(), self._loaded()
+        depth = depth_of(held.model, loops_of(held, command.loops))
+        check_trace(held.config.model, len(ids_of(held, command.text, command.then)), depth, command.top)
+        found = trace(
+            held,
+            command.text,
+            then=command.then,
+            loops=command.loops,
+            exit=command.exit or None,
+            top=command.top,
+            should_stop=self._stop(command.id),
+        )
+        return trace_event(found, command.id, time.perf_counter() - began)
+
+    def attention(self, command: protocol.AttentionOf) -> protocol.Message:
+        """`attention_result`."""
+        from mythos.inspect.ondemand import attention_pattern
+        from mythos.inspect.wire import attention_event, check_numbers
+
+        began, tokens = time.perf_counter(), len(command.taken)
+        check_numbers(tokens, (tokens + 1) // 2)
+        settings = command.model_dump(exclude={"kind", "id"})
+        found = attention_pattern(self._loaded(), **settings)
+        return attention_event(found, command.id, command.head, time.perf_counter() - began)
+
+    def sweep(self, command: protocol.SweepText) -> protocol.Message:
+        """`sweep_result`."""
+        from mythos.inspect.ondemand import depth_losses
+        from mythos.inspect.wire import sweep_event
+
+        began, settings = time.perf_counter(), command.model_dump(exclude={"kind", "id"})
+        found = depth_losses(self._loaded(), should_stop=self._stop(command.id), **settings)
+        return sweep_event(found, command.id, time.perf_counter() - began)
 
     def _stop(self, id: str) -> Callable[[], bool]:
         return lambda: self.inbox.cancelled(id)
@@ -216,12 +241,16 @@ class Worker:
 
 
 def _guarded(answer: Callable[[Any], protocol.Message], command: Any) -> protocol.Message:
-    """The last event of an answer; an `error` instead of any exception."""
+    """The last event of an answer; `done` where it was cancelled, an `error` instead of any other exception."""
     try:
         return answer(command)
     except MythosError as error:
         return protocol.Error(id=command.id, message=error.message, hint=error.hint)
     except Exception as error:
+        from mythos.infer.engine import Cancelled
+
+        if isinstance(error, Cancelled):
+            return _cancelled(command.id)
         traceback.print_exc()
         hint = "The worker's stderr holds the traceback."
         return protocol.Error(id=command.id, message=f"{type(error).__name__}: {error}", hint=hint)

@@ -1,4 +1,4 @@
-"""The entropy of every attention distribution, by hooks on the attention products of a model.
+"""What attention and routing did, by hooks on the attention products and mixtures of experts of a model.
 
 T positions, n positions that a row computes (n ≤ T), S positions in view, H heads, R rows: a layer each, a loop each.
 """
@@ -53,36 +53,61 @@ def attention_entropy(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, s
 class Recorder:
     """What the hooks of one pass over one sequence saw, in order of computation.
 
-    `rows` are (name, entropies [H, n]): "layer 1"… for dense models, else "prelude 1"…, "loop 1"…, "coda 1"….
-    `routes` holds one [n, k] array of expert ids per loop, empty without routed experts.
+    `rows` are names: "layer 1"… for dense models, else "prelude 1"…, "loop 1"…, "coda 1"…. `entropies` holds [H, n] for each,
+    `routes` and `gates` [n, k] for each loop, experts' numbers and their weights; both are empty without routed experts.
     """
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, np.ndarray]] = []
+        self.rows: list[str] = []
+        self.entropies: list[np.ndarray] = []
         self.routes: list[np.ndarray] = []
+        self.gates: list[np.ndarray] = []
         self._loops = 0
 
     def attention(self, module_name: str, inputs: tuple[Any, ...]) -> None:
-        q, k, _, mask, causal, scale = inputs
         part, _, rest = module_name.partition(".")
         if part in _PARTS:
             name = f"{_PARTS[part]} {int(rest.partition('.')[0]) + 1}"
         else:
             self._loops += 1
             name = f"loop {self._loops}"
-        self.rows.append((name, attention_entropy(q, k, mask, causal, scale)[0].float().cpu().numpy()))
+        self.rows.append(name)
+        q, k, _, mask, causal, scale = inputs
+        self.measure(q, k, mask, causal, scale)
+
+    def measure(self, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float) -> None:
+        """Take down the row that was named last."""
+        self.entropies.append(attention_entropy(q, k, mask, causal, scale)[0].float().cpu().numpy())
 
     def routing(self, module: MoE, inputs: tuple[Any, ...]) -> None:
         """The router is asked again: it is a function of its input alone."""
         x = inputs[0]
-        chosen = module.route(x.reshape(-1, x.shape[-1]), None)[1]
+        gates, chosen, _ = module.route(x.reshape(-1, x.shape[-1]), None)
         self.routes.append(chosen.cpu().numpy())
+        self.gates.append(gates.float().cpu().numpy())
+
+
+class PatternRecorder(Recorder):
+    """The distributions of one head at one row, `pattern` [n, S]; None where no row has this number (from 0)."""
+
+    def __init__(self, row: int, head: int) -> None:
+        super().__init__()
+        self.row, self.head = row, head
+        self.pattern: np.ndarray | None = None
+
+    def measure(self, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float) -> None:
+        if len(self.rows) - 1 == self.row and self.head < q.shape[1]:
+            shared = self.head * k.shape[1] // q.shape[1]
+            one_q, one_k = q[:, self.head : self.head + 1], k[:, shared : shared + 1]
+            self.pattern = attention_probabilities(one_q, one_k, mask, causal, scale)[0, 0].float().cpu().numpy()
+
+    def routing(self, module: MoE, inputs: tuple[Any, ...]) -> None: ...
 
 
 @contextmanager
-def recording(model: Model) -> Iterator[Recorder]:
+def recording(model: Model, recorder: Recorder) -> Iterator[None]:
     """Hooks on every attention product and every mixture of experts, for one pass without gradient; removed after."""
-    recorder, hooks = Recorder(), []
+    hooks = []
     for name, module in model.named_modules():
         if isinstance(module, AttentionProduct):
             hooks.append(
@@ -91,7 +116,7 @@ def recording(model: Model) -> Iterator[Recorder]:
         elif isinstance(module, MoE):
             hooks.append(module.register_forward_hook(lambda moe, inputs, _: recorder.routing(moe, inputs)))
     try:
-        yield recorder
+        yield
     finally:
         for hook in hooks:
             hook.remove()

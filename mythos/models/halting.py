@@ -22,7 +22,8 @@ class LoopView:
     """What a rule sees after loop `loop` (1-based). `before` and `after` [B, T, D] are states, `active` [B, T] who ran.
 
     `halted_p` [B, T] is ACT's cumulative halting probability, `gate_p` [B, T] what the gate says of this state; None for
-    models without them. `log_probs()` reads out as if every token stopped here: [B, T, V].
+    models without them. `peek()` is the state that would be read out if every token stopped here, [B, T, D], and
+    `log_probs()` what Coda and head say of it, [B, T, V].
     """
 
     loop: int
@@ -30,6 +31,7 @@ class LoopView:
     after: Tensor
     active: Tensor
     halted_p: Tensor | None
+    peek: Callable[[], Tensor]
     log_probs: Callable[[], Tensor]
     gate_p: Tensor | None = None
 

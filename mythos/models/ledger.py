@@ -72,6 +72,7 @@ class Ledger:
             after,
             self.active,
             self.act.halted_p() if self.act else None,
+            self.peek,
             self._log_probs,
             self.gate_p,
         )

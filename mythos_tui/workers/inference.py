@@ -25,7 +25,14 @@ from mythos_tui.workers.inference_messages import InferenceEvent, InferenceStage
 
 COMMAND = (sys.executable, "-u", "-m", "mythos.infer.worker")
 DECODE_IN_THREAD = 256 << 10
-FINAL = (protocol.Done, protocol.TraceResult, protocol.Error, protocol.Ready)
+FINAL = (
+    protocol.Done,
+    protocol.TraceResult,
+    protocol.AttentionResult,
+    protocol.SweepResult,
+    protocol.Error,
+    protocol.Ready,
+)
 
 
 @dataclass
@@ -86,10 +93,20 @@ class InferenceClient:
         id = self._new_id()
         return self._enqueue(id, path, protocol.Generate(id=id, **settings), owner)
 
-    def trace(self, path: Path, owner: MessagePump, text: str, loops: int = 0, exit: str = "") -> str:
-        """Run a text through a checkpoint and look inside; answered by TraceResult or Error."""
+    def trace(self, path: Path, owner: MessagePump, text: str, **settings: Any) -> str:
+        """Run a text through a checkpoint and look inside; `settings` are the fields of `protocol.TraceText`."""
         id = self._new_id()
-        return self._enqueue(id, path, protocol.TraceText(id=id, text=text, loops=loops, exit=exit), owner)
+        return self._enqueue(id, path, protocol.TraceText(id=id, text=text, **settings), owner)
+
+    def attention(self, path: Path, owner: MessagePump, **settings: Any) -> str:
+        """What one head attends to in a trace; `settings` are the fields of `protocol.AttentionOf`."""
+        id = self._new_id()
+        return self._enqueue(id, path, protocol.AttentionOf(id=id, **settings), owner)
+
+    def sweep(self, path: Path, owner: MessagePump, **settings: Any) -> str:
+        """The loss of a text at every depth; `settings` are the fields of `protocol.SweepText`."""
+        id = self._new_id()
+        return self._enqueue(id, path, protocol.SweepText(id=id, **settings), owner)
 
     def cancel(self, id: str) -> None:
         """End a request early: it is still answered by Done, at once where it had not yet begun."""

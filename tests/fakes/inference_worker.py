@@ -114,7 +114,70 @@ def trace(id: str, text: str, loops: int, **_: Any) -> None:
         "signal_name": "" if model["dense"] else "cumulative halting probability",
     }
     fields = {"exit_signal": signal, "attention_rows": rows, "attention_entropy": entropy, "token_loss": loss}
-    say("trace_result", id=id, tokens=tokens, loops=took, seconds=0.1, **exit, **fields)
+    states = states_of(tokens, [2] * len(tokens) if model["dense"] else took, 2 if model["dense"] else max(took))
+    ids = {"ids": [100 + t for t in range(len(tokens))], "stopped": [True] * len(tokens)}
+    say(
+        "trace_result",
+        id=id,
+        tokens=tokens,
+        loops=took,
+        seconds=0.1,
+        **ids,
+        **exit,
+        **fields,
+        **routing(took, limit),
+        **states,
+    )
+
+
+def routing(took: list[int], limit: int) -> dict[str, Any]:
+    """Two of six experts for every token and loop."""
+    if model["dense"]:
+        return {"experts": 0, "routes": [[[]] for _ in took], "gates": [[[]] for _ in took]}
+    routes = [[[(t + k) % 6, (t + k + 1) % 6] if k < n else [-1, -1] for k in range(limit)] for t, n in enumerate(took)]
+    gates = [[[0.75, 0.25] if k < n else [None, None] for k in range(limit)] for n in took]
+    return {"experts": 6, "routes": routes, "gates": gates}
+
+
+def states_of(tokens: list[str], ran: list[int], n: int) -> dict[str, Any]:
+    """States and a lens of three candidates, WORDS by number; the likeliest changes once, before the last step."""
+    name = "layer" if model["dense"] else "loop"
+
+    def table(value: Any, none: Any = None) -> list[list[Any]]:
+        return [[value(t, k) if k < ran[t] else none for k in range(n)] for t in range(len(tokens))]
+
+    def known(value: Any, none: Any) -> list[list[Any]]:
+        return [*table(value, none)[:-1], [none] * n]
+
+    lens = {
+        "ids": table(lambda t, k: [(t + (k + 1 == ran[t]) + c) % len(WORDS) for c in range(3)], [-1] * 3),
+        "p": table(lambda t, k: [0.5 + 0.05 * k, 0.2, 0.1], [None] * 3),
+        "entropy": table(lambda t, k: 2.0 - 0.25 * k),
+        "kl": table(lambda t, k: round(0.3 * (ran[t] - 1 - k), 3)),
+        "next_p": known(lambda t, k: 0.1 * (k + 1), None),
+        "next_rank": known(lambda t, k: 5 - k, -1),
+        "settled": list(ran),
+        "texts": dict(enumerate(WORDS)),
+    }
+    return {
+        "steps": [f"{name} {k + 1}" for k in range(n)],
+        "state_norm": table(lambda t, k: 1.0 + 0.5 * k),
+        "step_size": table(lambda t, k: round(0.8 / (k + 1), 4)),
+        "lens": lens,
+    }
+
+
+def attention(id: str, text: str, taken: list[int], row: int, head: int, **_: Any) -> None:
+    """Every position attends evenly to what it sees."""
+    looped = not model["dense"] and 1 <= row <= max(taken)
+    weights = [None if looped and n < row else [1 / (t + 1)] * (t + 1) for t, n in enumerate(taken)]
+    say("attention_result", id=id, row=f"row {row}", head=head, weights=weights, seconds=0.1)
+
+
+def sweep(id: str, text: str, loops: int, **_: Any) -> None:
+    count = len(split(text))
+    losses = [[None, *(3.0 / n + 0.1 * t for t in range(1, count))] for n in range(1, (loops or model["max"]) + 1)]
+    say("sweep_result", id=id, losses=losses, seconds=0.1)
 
 
 def main() -> None:
@@ -123,7 +186,7 @@ def main() -> None:
     say("hello", version=2)
     while (command := commands.get()) is not None and command["kind"] != "quit":
         kind = command.pop("kind")
-        {"load": load, "generate": generate, "trace": trace}[kind](**command)
+        {"load": load, "generate": generate, "trace": trace, "attention": attention, "sweep": sweep}[kind](**command)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ def view(loop: int, p: list[float], before: Tensor | None = None, after: Tensor 
     state = torch.ones(1, 1, 4)
     log_p = torch.tensor(p).log()[None, None]
     active = torch.ones(1, 1, dtype=torch.bool)
-    return LoopView(
-        loop, state if before is None else before, state if after is None else after, active, None, lambda: log_p
-    )
+    states = state if before is None else before, state if after is None else after
+    return LoopView(loop, *states, active, None, lambda: state, lambda: log_p)
 
 
 def test_confidence_is_the_largest_probability() -> None:

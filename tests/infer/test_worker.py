@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import subprocess
@@ -59,7 +60,14 @@ class Client:
     def until_last(self, id: str) -> list[Any]:
         """All events of an answer."""
         found = []
-        while not found or found[-1].kind not in ("done", "trace_result", "error", "ready"):
+        while not found or found[-1].kind not in (
+            "done",
+            "trace_result",
+            "attention_result",
+            "sweep_result",
+            "error",
+            "ready",
+        ):
             event = self.next()
             assert event is not None and event.id == id, event
             found.append(event)
@@ -156,6 +164,27 @@ def test_trace(worker: Client) -> None:
     for row, loops in zip(found.exit_signal, found.loops, strict=True):
         assert [value is not None for value in row] == [loop < loops for loop in range(5)]
     assert len(found.attention_entropy) == len(found.attention_rows)
+    assert found.lens.p[-1][found.loops[-1] - 1][0] > found.lens.p[-1][found.loops[-1] - 1][1]
+    assert worker.ask(protocol.TraceText(id="t", text="", then=found.ids[1:]))[0].loops == found.loops
+
+
+def test_looks_that_are_taken_one_at_a_time(worker: Client) -> None:
+    (found,) = worker.ask(protocol.TraceText(id="t", text=PROMPT))
+    how = {"text": PROMPT, "taken": found.loops, "stopped": found.stopped}
+    (pattern,) = worker.ask(protocol.AttentionOf(id="a", row=2, head=1, **how))
+    assert pattern.kind == "attention_result" and pattern.row == found.attention_rows[2] == "loop 2"
+    for t, weights in enumerate(pattern.weights):
+        shown = found.attention_entropy[2][t][1]
+        assert (weights is None) == (shown is None)
+        if weights is not None:
+            assert sum(weights) == pytest.approx(1, abs=1e-4) and len(weights) == t + 1
+            assert -sum(p * math.log(p) for p in weights if p) == pytest.approx(shown, abs=1e-3)
+    (fault,) = worker.ask(protocol.AttentionOf(id="b", row=0, head=99, **how))
+    assert fault.kind == "error" and "no head 100" in fault.message
+    (swept,) = worker.ask(protocol.SweepText(id="s", text=PROMPT))
+    assert len(swept.losses) == 8 and swept.losses[0][0] is None and len(swept.losses[0]) == len(found.tokens)
+    (fault,) = worker.ask(protocol.AttentionOf(id="c", text="", taken=[1] * 9000, stopped=[True] * 9000, row=0, head=0))
+    assert fault.kind == "error" and "9000 tokens" in fault.message and "mythos trace" in fault.hint
 
 
 def test_faults_are_answered_and_change_nothing(worker: Client, folder: Path) -> None:

@@ -19,7 +19,8 @@ from mythos.infer.engine import Cancelled
 from mythos.infer.exits import make_exit
 from mythos.infer.text import encode_prompt
 from mythos.inspect.attention import attention_entropy
-from mythos.inspect.trace import EOT_TEXT, Trace, to_protocol, trace
+from mythos.inspect.trace import EOT_TEXT, Trace, trace
+from mythos.inspect.wire import trace_event
 from mythos.models import attention as attention_module
 from mythos.models import moe as moe_module
 from mythos.models.cache import Cache
@@ -33,6 +34,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("recurrent", "auto", {"halting": "act"}),
     ("recurrent", "auto", {"halting": "act", "attention": "mla"}),
     ("recurrent", "auto", {"halting": "act", "halted_tokens": "run", "n_experts": 0}),
+    ("recurrent", "auto", {"halting": "act", "act_remainder": False}),
     ("recurrent", "fixed", {}),
     ("recurrent", "confidence:0.09", {}),
     ("recurrent", "kl:0.02", {"attention": "mla", "prelude_layers": 2}),
@@ -53,6 +55,7 @@ class Watcher:
         monkeypatch.setattr("mythos.models.lone.fits", lambda *_: False)  # which would pass over what is watched
         self.calls: list[np.ndarray] = []
         self.routes: list[list[int]] = []
+        self.gates: list[list[float]] = []
         product, route = attention_module.AttentionProduct.forward, moe_module.MoE.route
 
         def forward(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, causal: bool, scale: float) -> Tensor:
@@ -69,6 +72,7 @@ class Watcher:
         def routed(module: Any, x: Tensor, active: Tensor | None) -> Any:
             answer = route(module, x, active)
             self.routes.append(answer[1][0].tolist())
+            self.gates.append(answer[0][0].tolist())
             return answer
 
         monkeypatch.setattr(attention_module.AttentionProduct, "forward", forward)
@@ -104,7 +108,7 @@ def test_everything_equals_token_by_token_decoding(
     replayed = exit if not rule.reads_out else "fixed"
     cache = Cache()
     for i, loops in enumerate(found.loops.tolist()):
-        watcher.calls, watcher.routes = [], []
+        watcher.calls, watcher.routes, watcher.gates = [], [], []
         with torch.inference_mode():
             depth = loops if rule.reads_out else None
             model(torch.tensor([[ids[i]]]), depth, cache=cache, exit=make_exit(replayed, config))
@@ -116,8 +120,10 @@ def test_everything_equals_token_by_token_decoding(
             np.testing.assert_allclose(found.attention_entropy[row, i], next(seen), atol=2e-4)
         assert next(seen, None) is None
         if getattr(config, "n_experts", 0):
-            assert found.routes[i, : len(watcher.routes)].tolist() == watcher.routes
-            assert (found.routes[i, len(watcher.routes) :] == -1).all()
+            ran = len(watcher.routes)
+            assert found.routes[i, :ran].tolist() == watcher.routes and (found.routes[i, ran:] == -1).all()
+            np.testing.assert_allclose(found.gates[i, :ran], watcher.gates, atol=1e-5)
+            assert np.isnan(found.gates[i, ran:]).all()
         else:
             assert found.routes.size == 0
     names = found.attention_rows
@@ -143,9 +149,10 @@ def test_signals_stop_where_tokens_stopped(case: tuple[Checkpoint, str]) -> None
     if config.family == "dense":
         assert found.exit_signal.shape == (len(found.ids), 1) and found.signal_name == "" and found.halt_p is None
         return
-    assert found.max_loops == 5 and found.state_norm.shape == (5,)
-    deepest = 5 if getattr(config, "halted_tokens", "") == "run" else found.loops.max()
-    assert np.isfinite(found.state_norm[:deepest]).all() and np.isnan(found.state_norm[deepest:]).all()
+    every, deepest = config.halted_tokens == "run", found.loops.max()
+    assert found.max_loops == 5 and found.state_norm.shape == (len(found.ids), 5 if every else deepest)
+    ran = np.arange(1, found.state_norm.shape[1] + 1) <= (5 if every else found.loops[:, None])
+    assert (np.isfinite(found.state_norm) == ran).all() and (np.isfinite(found.step_size) == ran).all()
     assert (found.halt_p is not None) == (config.halting == "act")
     for i, loops in enumerate(found.loops):
         signal = found.exit_signal[i]
@@ -212,11 +219,18 @@ def test_dense_traces_save_too(tmp_path: Path) -> None:
 
 def test_protocol_has_no_nan(act: Checkpoint) -> None:
     found = trace(act, TEXT)
-    event = to_protocol(found, "7", 0.25)
+    event = trace_event(found, "7", 0.25)
     again = json.loads(protocol.encode(event))
-    assert again["exit_signal"] == [[None if np.isnan(x) else x for x in row] for row in found.exit_signal.tolist()]
+    for name in ("exit_signal", "attention_entropy", "token_loss", "gates", "state_norm", "step_size"):
+        numbers = np.array(again[name], dtype=np.float64)
+        np.testing.assert_allclose(numbers, getattr(found, name), rtol=1e-5, err_msg=name)
+    for name in ("p", "entropy", "kl"):
+        np.testing.assert_allclose(
+            np.array(again["lens"][name], dtype=float), getattr(found, f"lens_{name}"), rtol=1e-5
+        )
     assert again["token_loss"][0] is None and protocol.decode_event(protocol.encode(event)) == event
     assert again["max_loops"] == 5 and again["signal_name"] == "cumulative halting probability"
+    assert again["routes"] == found.routes.tolist() and again["lens"]["settled"] == found.settled.tolist()
 
 
 def test_settings_and_limits(act: Checkpoint) -> None:

@@ -190,11 +190,20 @@ async def test_a_click_or_arrows_select_tokens_in_the_loss_text(workbench: Any) 
         assert screen.token == 1
 
 
+LENS = {
+    "ids": [[[5], [5]], [[5], [5]]], "p": [[[0.5], [0.5]], [[0.5], [0.5]]], "entropy": [[1.0, 1.0], [1.0, 1.0]],
+    "kl": [[0.0, 0.0], [0.0, 0.0]], "next_p": [[0.1, 0.1], [None, None]], "next_rank": [[2, 2], [-1, -1]],
+    "settled": [1, 1], "texts": {5: "a"},
+}  # fmt: skip
+
+
 def result(**changes: Any) -> TraceResult:
     fields: dict[str, Any] = {
         "id": "1", "tokens": ["a", "b"], "loops": [2, 2], "max_loops": 2, "exit": "fixed", "signal_name": "",
         "exit_signal": [[None, None], [None, None]], "attention_rows": ["loop 1"], "attention_entropy": [[[0.0], [0.5]]],
-        "token_loss": [None, 1.0], "seconds": 0.1,
+        "token_loss": [None, 1.0], "seconds": 0.1, "ids": [1, 2], "stopped": [True, True], "experts": 0,
+        "routes": [[[], []], [[], []]], "gates": [[[], []], [[], []]], "steps": ["loop 1", "loop 2"],
+        "state_norm": [[1.0, 2.0], [1.0, 2.0]], "step_size": [[0.5, 0.1], [0.5, 0.1]], "lens": LENS,
     }  # fmt: skip
     return TraceResult(**{**fields, **changes})
 
