@@ -27,7 +27,7 @@ class Piece:
     """A stretch of one token that has no line break inside; `ends_line` where the token broke the line after it."""
 
     text: str
-    level: int
+    token: int
     ends_line: bool = False
     width: int = field(init=False)
 
@@ -35,26 +35,26 @@ class Piece:
         self.width = cell_len(self.text)
 
 
-def pieces_of(text: str, level: int, mark: str = "") -> list[Piece]:
-    """A token as pieces: broken after every newline, which is shown as ⏎; the mark stands at the end of the last."""
+def pieces_of(text: str, token: int, mark: str = "") -> list[Piece]:
+    """Token number `token` as pieces: broken after every newline, which is shown as ⏎; the mark stands at the end of the last."""
     *lines, last = visible(text, keep="\n").split("\n")
-    pieces = [Piece(line + "⏎", level, ends_line=True) for line in lines]
+    pieces = [Piece(line + "⏎", token, ends_line=True) for line in lines]
     if last:
-        return [*pieces, Piece(last + mark, level)]
+        return [*pieces, Piece(last + mark, token)]
     if pieces and mark:
-        pieces[-1] = Piece(pieces[-1].text + mark, level, ends_line=True)
+        pieces[-1] = Piece(pieces[-1].text + mark, token, ends_line=True)
     return pieces
 
 
 @dataclass
 class Line:
-    """One laid-out line: texts with their levels, and their cells taken together."""
+    """One laid-out line: texts with the numbers of their tokens, and their cells taken together."""
 
     parts: list[tuple[str, int]] = field(default_factory=list)
     width: int = 0
 
-    def add(self, text: str, level: int) -> None:
-        self.parts.append((text, level))
+    def add(self, text: str, token: int) -> None:
+        self.parts.append((text, token))
         self.width += cell_len(text)
 
 
@@ -72,11 +72,25 @@ class Flow:
         rest = piece.text
         while cell_len(rest) > self.width:
             head, rest = _split(rest, self.width)
-            self.lines[-1].add(head, piece.level)
+            self.lines[-1].add(head, piece.token)
             self.lines.append(Line())
-        self.lines[-1].add(rest, piece.level)
+        self.lines[-1].add(rest, piece.token)
         if piece.ends_line:
             self.lines.append(Line())
+
+    def lines_of(self, token: int) -> tuple[int, int]:
+        """First and last line that hold a part of the token."""
+        held = [y for y, line in enumerate(self.lines) if any(one == token for _, one in line.parts)]
+        return (held[0], held[-1]) if held else (0, 0)
+
+    def token_at(self, x: int, y: int) -> int | None:
+        """The token at a cell, the last of the line where that is shorter; None where the line has none."""
+        parts = self.lines[y].parts if 0 <= y < len(self.lines) else []
+        for text, token in parts:
+            x -= cell_len(text)
+            if x < 0:
+                return token
+        return parts[-1][1] if parts else None
 
 
 def _split(text: str, width: int) -> tuple[str, str]:
@@ -91,7 +105,8 @@ class TokenView(Widget):
     """A flowing text of tokens, each tinted on the scale 1..`max_value`; a token without value has no tint.
 
     Newlines in tokens are shown as ⏎ and break the line. As tall as its text: put it into a scrolling container.
-    In a terminal without colour `mark` writes the value as small digits behind the token.
+    In a terminal without colour `mark` writes the value as small digits behind the token. The token with the number of
+    `cursor` is shown reversed.
     """
 
     DEFAULT_CSS = """
@@ -112,6 +127,8 @@ class TokenView(Widget):
         self.mark: Callable[[float], str] = lambda value: subscript(round(value))
         self._colour = True
         self._tokens: list[tuple[str, float]] = []
+        self._levels: list[int] = []
+        self._cursor: int | None = None
         self._pieces: list[Piece] = []
         self._flow: Flow | None = None
         self._laid_out = 0
@@ -135,6 +152,24 @@ class TokenView(Widget):
         self._max_value = float(value)
         self.set_tokens(self._tokens)
 
+    @property
+    def cursor(self) -> int | None:
+        """Number of the token under the cursor, None without one."""
+        return self._cursor
+
+    @cursor.setter
+    def cursor(self, token: int | None) -> None:
+        if token != self._cursor:
+            self._cursor = token
+            self.refresh()
+
+    @property
+    def flow(self) -> Flow:
+        """The text as it is laid out now."""
+        self._lines(self.size.width)
+        assert self._flow is not None
+        return self._flow
+
     def append(self, text: str, value: float | None = None) -> None:
         """Add one token at the end."""
         self._add(text, value)
@@ -143,7 +178,7 @@ class TokenView(Widget):
     def set_tokens(self, tokens: Iterable[tuple[str, float | None]]) -> None:
         """Show these tokens instead of what was there."""
         tokens = list(tokens)
-        self._tokens, self._pieces = [], []
+        self._tokens, self._levels, self._pieces = [], [], []
         self._flow, self._laid_out = None, 0
         for text, value in tokens:
             self._add(text, value)
@@ -158,7 +193,8 @@ class TokenView(Widget):
         self._tokens.append((text, number))
         level = int(level_of(number, 1.0, self._max_value))
         mark = "" if self._colour or level == NO_TINT else self.mark(number)
-        self._pieces += pieces_of(text, level, mark)
+        self._pieces += pieces_of(text, len(self._levels), mark)
+        self._levels.append(level)
 
     def _grown(self) -> None:
         """Ask for a new layout only when the text has become taller."""
@@ -182,11 +218,13 @@ class TokenView(Widget):
         base, width = self.visual_style.rich_style, self.size.width
         lines = self._lines(width)
         parts = lines[y].parts if y < len(lines) else []
-        segments = [
-            Segment("".join(text for text, _ in run), base + tint(level) if level != NO_TINT else base)
-            for level, run in groupby(parts, key=lambda part: part[1])
-        ]
+        runs = groupby(parts, key=lambda part: (self._levels[part[1]], part[1] == self._cursor))
+        segments = [Segment("".join(text for text, _ in run), self._style(base, *kind)) for kind, run in runs]
         return Strip(segments).adjust_cell_length(width, base)
+
+    def _style(self, base: Style, level: int, under_cursor: bool) -> Style:
+        style = base + tint(level) if level != NO_TINT else base
+        return style + Style(reverse=True, bold=True, underline=True) if under_cursor else style
 
     def legend(self) -> Text:
         """The scale as one line, such as "loops 1 ▇▇▇▇ 8"."""
