@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from textual.binding import Binding, BindingType
@@ -38,6 +38,24 @@ SCREENS = (
 
 OF_SCREENS = {"checkpoint": ("chat", "inspect")}
 """Screens that a scope belongs to, where it is not the scope's own name. Those of `app` work everywhere."""
+
+CHAT = (
+    Action("chat", "minus", "loops(-1)", "Loops", "Fewer loops at most for each token", True, "- +"),
+    Action("chat", "plus,equals_sign", "loops(1)", "More loops", "More loops at most for each token", False, "+"),
+    Action("chat", "x", "rule", "Rule", "Next rule by which a token stops earlier"),
+    Action("chat", "less_than_sign", "threshold(-1)", "Threshold", "Lower the threshold of the rule", True, "< >"),
+    Action("chat", "greater_than_sign", "threshold(1)", "Higher", "Raise the threshold of the rule", False, ">"),
+    Action(
+        "chat", "b", "beside", "Two", "Two answers side by side, at other depths or by other checkpoints; or one again"
+    ),
+    Action("chat", "o", "other_side", "Side", "Of two answers side by side, the one that keys act on"),
+    Action("chat", "e", "edit", "Edit", "Edit a message and send it again; the conversation as it was is kept"),
+    Action("chat", "c", "conversations", "Conversations", "Search, open and delete conversations"),
+    Action("chat", "t", "tint", "Tint", "Tint tokens by loops, by probability or by entropy"),
+    Action("chat", "m", "export('md')", "Markdown", "Write the conversation as Markdown into this folder", False),
+    Action("chat", "j", "export('json')", "JSON", "Write the conversation as JSON into this folder", False),
+)
+"""What single keys do in Chat; with alt they do it while a text is written."""
 
 ACTIONS: tuple[Action, ...] = (
     *(Action("app", key, f"open('{mode}')", title, help, False) for key, mode, title, help in SCREENS),
@@ -92,10 +110,23 @@ ACTIONS: tuple[Action, ...] = (
     Action("configure", "right_square_bracket", "toggle_budget", "Budget", "Show or hide the budget", False, "]"),
     Action("checkpoint", "ctrl+o", "choose_checkpoint", "Checkpoint", "Choose another checkpoint"),
     Action("checkpoint", "right_square_bracket", "toggle_panel", "Panel", "Show or hide the side panel", True, "]"),
-    Action("chat", "escape", "stop", "Stop", "Stop the generation"),
-    Action("chat", "escape", "leave_field", "Leave field", "Leave the text field, so that single keys work"),
-    Action("chat", "ctrl+r", "regenerate", "Again", "Continue the last prompt again, with the settings of now"),
-    Action("chat", "ctrl+n", "clear", "Clear", "Take all texts away"),
+    Action("chat", "escape", "stop", "Stop", "Stop the generation", True, "esc"),
+    Action("chat", "escape", "close_column", "Close", "Take the cursor away, and the column behind it", True, "esc"),
+    Action(
+        "chat", "escape", "leave_field", "Single keys", "Leave the text field, so that single keys work", True, "esc"
+    ),
+    *CHAT,
+    # The same from inside the text field, where a letter is typed.
+    *(
+        replace(
+            one,
+            key=",".join(f"alt+{key}" for key in one.key.split(",")),
+            key_display=f"alt {one.key_display or one.key}",
+        )
+        for one in CHAT
+    ),
+    Action("chat", "ctrl+r", "regenerate", "Again", "Answer the last message again, with the settings of now"),
+    Action("chat", "ctrl+n", "new", "New", "Begin a new conversation; this one is kept", True, "^n"),
     Action(
         "inspect", "escape", "leave_field", "Views", "Leave the text field for the picture, so that single keys work"
     ),

@@ -42,13 +42,15 @@ class CheckpointInfo:
 
     @property
     def title(self) -> str:
-        """How lists name it: `quickstart` for a shipped one, `run/step-00001000` for one of a run."""
-        parts = self.path.parts
-        return (
-            f"{parts[-3]}/{parts[-1]}"
-            if len(parts) > 2 and parts[-2] == "checkpoints" and parts[-1].startswith("step-")
-            else parts[-1]
-        )
+        """How lists name it."""
+        return title_of(self.path)
+
+
+def title_of(path: Path) -> str:
+    """`quickstart` for a shipped checkpoint, `run/step-00001000` for one of a run."""
+    parts = path.parts
+    of_a_run = len(parts) > 2 and parts[-2] == "checkpoints" and parts[-1].startswith("step-")
+    return f"{parts[-3]}/{parts[-1]}" if of_a_run else parts[-1]
 
 
 def file_hash(path: Path) -> str:

@@ -92,8 +92,10 @@ class Conversation(BaseModel):
         return "\n".join(said)
 
     def past(self, before: int) -> list[tuple[str, str]]:
-        """Messages and their first answers before turn number `before`."""
-        return [(turn.text, turn.answers[0].text) for turn in self.turns[:before] if turn.answers]
+        """Messages and their first answers before turn number `before`; what was never answered is left out."""
+        return [
+            (turn.text, turn.answers[0].text) for turn in self.turns[:before] if turn.answers and turn.answers[0].text
+        ]
 
     def until(self, turn: int) -> Conversation:
         """A new conversation that holds the turns before number `turn`."""

@@ -56,6 +56,8 @@ def statistics(answer: Answer) -> list[str]:
             parts.append(computation(answer.saved))
     if answer.reason:
         parts.append(REASONS.get(answer.reason, visible(answer.reason)))
+    if "seed" in answer.settings:
+        parts.append(f"seed {answer.settings['seed']}")
     return parts
 
 

@@ -35,9 +35,7 @@ class ChatStore:
             return Conversation.model_validate_json(path.read_bytes())
         except ValidationError as error:
             fault = error.errors()[0]
-            raise ValueError(
-                f"{path} is no conversation: {'.'.join(map(str, fault['loc']))} {fault['msg']}."
-            ) from None
+            raise ValueError(f"{path} is no conversation: {'.'.join(map(str, fault['loc']))} {fault['msg']}.") from None
 
     def all(self) -> tuple[list[Conversation], list[str]]:
         """Every conversation, the latest first, and a sentence for each file that cannot be read."""

@@ -56,11 +56,14 @@ class InferenceClient:
     """Starts the worker when it is first needed and speaks the protocol with it.
 
     `last_text` is the latest text that a screen had generated; `handed_over` one that another screen is to look into now.
+    `beside` is a second worker, for a second checkpoint at the same time; ids of its requests begin with another letter.
     """
 
-    def __init__(self, command: Sequence[str] = COMMAND, grace_s: float = 1.0) -> None:
+    def __init__(self, command: Sequence[str] = COMMAND, grace_s: float = 1.0, letter: str = "a") -> None:
         self.command = tuple(command)
         self.grace_s = grace_s
+        self.letter = letter
+        self._beside: InferenceClient | None = None
         self.loaded: protocol.Ready | None = None
         self.stderr: deque[str] = deque()
         self.last_text = self.handed_over = ""
@@ -74,6 +77,13 @@ class InferenceClient:
         self._child: Child | None = None
         self._loaded_path: Path | None = None
         self._returncode: int | None = None
+
+    @property
+    def beside(self) -> InferenceClient:
+        """Another client of the same kind; ends with this one."""
+        if self._beside is None:
+            self._beside = InferenceClient(self.command, self.grace_s, chr(ord(self.letter) + 1))
+        return self._beside
 
     @property
     def busy(self) -> bool:
@@ -121,6 +131,8 @@ class InferenceClient:
 
     async def close(self) -> None:
         """Ask the worker to quit, then terminate, then kill it. Nothing is answered any more."""
+        if self._beside:
+            await self._beside.close()
         self._waiting.clear()
         if self._runner:
             self._runner.cancel()
@@ -133,7 +145,7 @@ class InferenceClient:
             await child.end(protocol.encode(protocol.Quit()))
 
     def _new_id(self) -> str:
-        return str(next(self._ids))
+        return f"{self.letter}{next(self._ids)}"
 
     def _enqueue(self, id: str, path: Path, command: Any, owner: MessagePump) -> str:
         self._waiting.append(_Request(id, path, command, owner))

@@ -66,10 +66,12 @@ def split(text: str) -> list[str]:
     return re.findall(r"\s?[^\s]+|\s", text)
 
 
-def generate(id: str, prompt: str, max_tokens: int, loops: int, **_: Any) -> None:
+def generate(id: str, prompt: str, max_tokens: int, loops: int, head: str, history: list[str], **_: Any) -> None:
     limit = min(model["max"], loops or LOOPS)
-    texts = split(prompt)
-    say("prompt", id=id, texts=texts, loops=[1 + i % limit for i in range(len(texts))])
+    left_out = max(0, len(history) - 2)
+    before = ["", *split("".join([head, *history[left_out:]]))]
+    texts, took = split(prompt), [1 + i % limit for i in range(len(split(prompt)))]
+    say("prompt", id=id, texts=before + texts, loops=[1] * len(before) + took, left_out=left_out)
     if "FAIL" in prompt:
         say("error", id=id, message="The prompt is longer than the context of 256 tokens.", hint="Shorten it.")
         return

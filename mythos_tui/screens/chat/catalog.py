@@ -10,14 +10,27 @@ from typing import Any
 from mythos.contract.checkpoints import CheckpointInfo, describe, list_checkpoints
 from mythos.contract.rundir import RunPaths
 from mythos.contract.watch import list_runs
+from mythos_tui.settings import Context
 
 
-def all_checkpoints(runs: Path, shipped: Path) -> list[CheckpointInfo]:
-    """Those of each run, newest run and latest step first, then the shipped ones."""
+def all_checkpoints(context: Context) -> list[CheckpointInfo]:
+    """Those of each run, newest run and latest step first, then the shipped ones, then those of imported folders."""
     found = []
-    for run in list_runs(runs):
+    for run in list_runs(context.runs):
         found += list_checkpoints(RunPaths(run.root).checkpoints)
-    return found + sorted(list_checkpoints(shipped), key=lambda info: (info.path.name != "quickstart", info.path.name))
+    found += sorted(
+        list_checkpoints(context.checkpoints), key=lambda info: (info.path.name != "quickstart", info.path.name)
+    )
+    for folder in context.imported:
+        itself = describe(folder)
+        found += [itself] if itself else sorted(list_checkpoints(folder), key=lambda info: info.path.name)
+    return list({info.path.absolute(): info for info in found}.values())
+
+
+def origin(path: Path, context: Context) -> str:
+    """Where a checkpoint comes from, in a word."""
+    places = (("run", context.runs), ("shipped", context.checkpoints))
+    return next((word for word, folder in places if path.absolute().is_relative_to(folder.absolute())), "imported")
 
 
 def about(path: Path) -> CheckpointInfo | None:

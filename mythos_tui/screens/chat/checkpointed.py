@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -78,8 +79,7 @@ class CheckpointScreen(WorkbenchScreen):
     @work(exclusive=True, group="first")
     async def _choose_first(self) -> None:
         """The newest run's latest checkpoint, else the first shipped one."""
-        context = self.app.context
-        found = await asyncio.to_thread(catalog.all_checkpoints, context.runs, context.checkpoints)
+        found = await asyncio.to_thread(catalog.all_checkpoints, self.app.context)
         if self.checkpoint is None and found:
             self.use_checkpoint(found[0].path)
         elif self.checkpoint is None:
@@ -110,13 +110,16 @@ class CheckpointScreen(WorkbenchScreen):
 
     def action_choose_checkpoint(self) -> None:
         """Open the list of checkpoints."""
-        context = self.app.context
+        self.pick_checkpoint(self.checkpoint, self.use_checkpoint)
 
-        def chosen(path: Path | None) -> None:
-            if path is not None:
-                self.use_checkpoint(path)
+    def pick_checkpoint(self, current: Path | None, use: Callable[[Path], None]) -> None:
+        """Have a checkpoint chosen from the list, and use it."""
 
-        self.app.push_screen(CheckpointPicker(context.runs, context.checkpoints, self.checkpoint), chosen)
+        def chosen(info: CheckpointInfo | None) -> None:
+            if info is not None:
+                use(info.path)
+
+        self.app.push_screen(CheckpointPicker(self.app.context, current), chosen)
 
     def action_toggle_panel(self) -> None:
         """Show or hide the side panel."""
@@ -157,7 +160,7 @@ class CheckpointScreen(WorkbenchScreen):
 
     @on(InferenceStage)
     def _stage_reached(self, message: InferenceStage) -> None:
-        if message.id in (self.request, self._loading):
+        if message.id == self._loading or self.expects(message.id):
             self._show_stage(message.stage)
 
     @on(InferenceEvent)
@@ -165,9 +168,9 @@ class CheckpointScreen(WorkbenchScreen):
         event = message.event
         if isinstance(event, Ready):
             self._loaded(event)
-        elif isinstance(event, Error) and event.id in (self.request, self._loading):
+        elif isinstance(event, Error) and (event.id == self._loading or self.expects(event.id)):
             self._failed(event)
-        elif event.id == self.request:
+        elif self.expects(event.id):
             self.answer(event)
 
     def _loaded(self, ready: Ready) -> None:
@@ -182,29 +185,32 @@ class CheckpointScreen(WorkbenchScreen):
         self._show_stage("")
         hint = error.hint or ("" if self.ready else "ctrl+o chooses another checkpoint.")
         self.show_notice(f"{error.message}\n{hint}".strip())
-        if error.id == self.request:
-            self.request = ""
-            self.answer_failed(error.message)
+        if self.expects(error.id):
+            self.answer_failed(error.id, error.message)
 
     @on(WorkerDied)
     def _worker_died(self, message: WorkerDied) -> None:
-        if message.id not in (self.request, self._loading):
+        if message.id != self._loading and not self.expects(message.id):
             return
         last_words = [line for line in message.stderr_tail.splitlines() if line.strip()][-3:]
         self._loading = ""
         self._show_stage("")
         self.show_notice("\n".join([message.reason, *last_words, AFTER_DEATH]))
-        if message.id == self.request:
-            self.request = ""
-            self.answer_failed(message.reason)
+        if self.expects(message.id):
+            self.answer_failed(message.id, message.reason)
 
     # For subclasses
 
     def checkpoint_changed(self) -> None:
         """Another checkpoint was chosen, or what it can do has become known (`ready`)."""
 
-    def answer(self, event: Any) -> None:
-        """An event that answers `request`."""
+    def expects(self, id: str) -> bool:
+        """Whether an answer to this request is waited for."""
+        return bool(id) and id == self.request
 
-    def answer_failed(self, reason: str) -> None:
-        """The request ended without an answer; the notice says so already."""
+    def answer(self, event: Any) -> None:
+        """An event that answers a request."""
+
+    def answer_failed(self, id: str, reason: str) -> None:
+        """A request ended without an answer; the notice says so already."""
+        self.request = ""

@@ -14,9 +14,9 @@ from textual.widgets import Input, Label, Select, Static
 
 from mythos.contract.config import EXIT_RULES, parse_exit
 from mythos.contract.protocol import Generate, Ready
+from mythos_tui.screens.chat.depth import THRESHOLDS, Depth, rules_of
 from mythos_tui.widgets.text import crop, visible
 
-THRESHOLDS = {"gate": "0.8", "confidence": "0.9", "kl": "0.01", "state_delta": "0.05"}
 SIGNS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "ge": ("at least", operator.ge),
     "gt": ("more than", operator.gt),
@@ -68,6 +68,8 @@ SAMPLING = (
     Setting("temperature", "temperature", False),
     Setting("top_k", "top-k", True, 0, "all"),
     Setting("top_p", "top-p", False),
+    Setting("min_p", "min-p", False),
+    Setting("repetition_penalty", "repetition", False),
     Setting("max_tokens", "max tokens", True),
     Setting("seed", "seed", True, None, "random"),
 )
@@ -100,19 +102,24 @@ class Controls(VerticalScroll, can_focus=False):
     """The side panel. `read()` is what `Generate` (or with `sampling=False` a trace) takes, or None where a value is wrong."""
 
     help_text = (
-        "Temperature 0 always takes the most likely token. Top-k and top-p keep only likely tokens. "
-        "The same seed gives the same text. "
+        "Temperature 0 always takes the most likely token. Top-k keeps that many likeliest tokens, top-p the likeliest that "
+        "hold this share of probability, min-p those with this share of the likeliest one's. Repetition above 1 makes tokens "
+        "that the text holds already less likely. The same seed gives the same text. "
         "Loops is the most that a token may take; the exit rule decides when a token stops earlier."
     )
 
     class Leave(Message):
         """Enter in a field: back to the prompt."""
 
+    class DepthChanged(Message):
+        """Loops, rule or threshold are others now."""
+
     def __init__(self, sampling: bool = True, id: str | None = None) -> None:
         super().__init__(id=id, classes="controls")
         self._settings = (*SAMPLING, LOOPS) if sampling else (LOOPS,)
         self._sampling = sampling
         self._defaults = ""
+        self._rules = [""]
 
     def compose(self) -> ComposeResult:
         if self._sampling:
@@ -138,12 +145,10 @@ class Controls(VerticalScroll, can_focus=False):
         note = self.query_one("#depth-note", Static)
         note.update(self._note(ready))
         note.display = bool(self._note(ready))
-        rules = [one.partition(":")[0] for one in ready.exits] if ready and can_loop else []
         default = f"default ({visible(ready.exit)})" if ready and can_loop else "default"
-        choices = [
-            (default, ""),
-            *((rule, rule) for rule in dict.fromkeys(rules) if rule in EXIT_RULES and rule != "auto"),
-        ]
+        rules = rules_of(ready) if ready and can_loop else [""]
+        choices = [(rule or default, rule) for rule in rules]
+        self._rules = rules
         self.query_one("#loops", Input).placeholder = f"default ({ready.loops})" if ready and can_loop else "default"
         if repr(choices) != self._defaults:
             select = self.query_one("#exit", Select)
@@ -168,7 +173,7 @@ class Controls(VerticalScroll, can_focus=False):
             except ValueError:
                 self.query_one(f"#{one.name}", Input).focus()
                 return None
-        values["exit"] = self._exit()
+        values["exit"] = self.depth.exit
         if self._threshold_fault():
             self.query_one("#threshold", Input).focus()
             return None
@@ -176,17 +181,30 @@ class Controls(VerticalScroll, can_focus=False):
             values.update(loops=0, exit="")
         return values
 
-    def _exit(self) -> str:
-        rule = str(self.query_one("#exit", Select).value)
-        return f"{rule}:{self.query_one('#threshold', Input).value.strip()}" if EXIT_RULES.get(rule) else rule
+    @property
+    def depth(self) -> Depth:
+        """What the fields of depth hold."""
+        loops, threshold = (self.query_one(f"#{name}", Input).value.strip() for name in ("loops", "threshold"))
+        return Depth(loops, str(self.query_one("#exit", Select).value), threshold)
+
+    def set_depth(self, depth: Depth) -> None:
+        """Fill the fields of depth."""
+        select, threshold = self.query_one("#exit", Select), self.query_one("#threshold", Input)
+        with self.prevent(Select.Changed, Input.Changed):
+            self.query_one("#loops", Input).value = depth.loops
+            select.value = depth.rule if depth.rule in self._rules else ""
+            threshold.value = depth.threshold
+        self.query_one("#field-threshold").display = bool(EXIT_RULES.get(depth.rule))
+        self.query_one("#field-threshold", Field).say(self._threshold_fault())
+        self.post_message(self.DepthChanged())
 
     def _threshold_fault(self) -> str:
         if self.query_one("#loops", Input).disabled or not self.query_one("#field-threshold").display:
             return ""
         try:
-            parse_exit(self._exit())
+            parse_exit(self.depth.exit)
         except ValueError:
-            low, high = EXIT_RULES[self._exit().partition(":")[0]] or (0, 0)
+            low, high = EXIT_RULES[self.depth.rule] or (0, 0)
             return f"between {low:g} and {high:g}, please"
         return ""
 
@@ -201,6 +219,7 @@ class Controls(VerticalScroll, can_focus=False):
     def on_select_changed(self, event: Select.Changed) -> None:
         event.stop()
         self._show_threshold()
+        self.post_message(self.DepthChanged())
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -213,6 +232,8 @@ class Controls(VerticalScroll, can_focus=False):
             except ValueError as error:
                 fault = crop(str(error), 40)
         self.query_one(f"#field-{event.input.id}", Field).say(fault)
+        if event.input.id in ("loops", "threshold"):
+            self.post_message(self.DepthChanged())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import ClassVar
-
-from rich.text import Text
-from textual import work
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
-from textual.widgets import DataTable, Static
+from typing import Any, ClassVar
 
 from mythos.contract.checkpoints import CheckpointInfo
 from mythos_tui.screens.chat import catalog
-from mythos_tui.widgets.text import fit, visible
+from mythos_tui.screens.chat.listing import ListDialog
+from mythos_tui.settings import Context
 
 HOW_TO_GET_ONE = (
     "There is no checkpoint yet.\n\n"
@@ -24,80 +17,43 @@ HOW_TO_GET_ONE = (
     "    mythos train configs/quickstart.yaml\n\n"
     "Its first checkpoint appears here as soon as it is saved."
 )
-COLUMNS = (("step", 9), ("parameters", 10), ("bits/byte", 9), ("saved", 7), ("size", 9))
 
 
-class CheckpointPicker(ModalScreen[Path | None]):
-    """Returns the chosen checkpoint, or None."""
+class CheckpointPicker(ListDialog[CheckpointInfo]):
+    """Those of runs, those that came along and those of imported folders."""
 
-    CSS_PATH = "picker.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss(None)", "Close", key_display="esc", tooltip="Keep the checkpoint that is chosen"),
-        Binding("r", "reload", "Read again", tooltip="Look for checkpoints that were saved meanwhile"),
-    ]
+    TITLE_TEXT = "Checkpoints"
+    KEYS = "type to search · enter chooses · ^r reads again · esc closes"
+    FIRST = "checkpoint"
+    COLUMNS: ClassVar = (("from", 8), ("step", 9), ("params", 7), ("bits/byte", 9), ("saved", 7), ("size", 9))
+    help_text = "Type words of a name, a family or a place: run, shipped, imported."
 
-    def __init__(self, runs: Path, shipped: Path, current: Path | None) -> None:
+    def __init__(self, context: Context, current: Path | None) -> None:
         super().__init__()
-        self._folders = (runs, shipped)
-        self._current = current
-        self._found: list[CheckpointInfo] = []
-        self._shown_room = 0
+        self._folders, self._path = context, current
 
-    def compose(self) -> ComposeResult:
-        box = Vertical(id="picker")
-        box.border_title = "Checkpoints"
-        box.border_subtitle = "enter chooses · r reads again · esc closes"
-        with box:
-            yield Static("Reading the folders…", id="picker-note", markup=False)
-            yield DataTable(id="picker-table", cursor_type="row", zebra_stripes=False)
+    async def read(self) -> list[CheckpointInfo]:
+        return await asyncio.to_thread(catalog.all_checkpoints, self._folders)
 
-    def on_mount(self) -> None:
-        self.action_reload()
+    def current(self) -> CheckpointInfo | None:
+        return next((info for info in self._items if info.path == self._path), None)
 
-    def action_reload(self) -> None:
-        """Read the folders anew."""
-        self._read()
+    def row(self, item: CheckpointInfo) -> list[Any]:
+        return [
+            item.title,
+            catalog.origin(item.path, self._folders),
+            f"{item.step:,}",
+            catalog.count(item.parameters),
+            catalog.bits_per_byte(item),
+            catalog.age(item.saved),
+            catalog.size(item.size),
+        ]
 
-    @work(exclusive=True)
-    async def _read(self) -> None:
-        self._found = await asyncio.to_thread(catalog.all_checkpoints, *self._folders)
-        self._show()
+    def search(self, query: str) -> list[CheckpointInfo]:
+        def text(info: CheckpointInfo) -> str:
+            return f"{' '.join(self.row(info))} {info.family} {info.path}".casefold()
 
-    def on_resize(self) -> None:
-        if self._found and self._room() != self._shown_room:
-            self._show()
+        return [info for info in self._items if all(word in text(info) for word in query.casefold().split())]
 
-    def _room(self) -> int:
-        """Cells for the names: what the numbers leave."""
-        return max(12, self.query_one("#picker").content_size.width - sum(width + 2 for _, width in COLUMNS) - 4)
-
-    def _show(self) -> None:
-        note, table = self.query_one("#picker-note", Static), self.query_one(DataTable)
-        note.display, table.display = not self._found, bool(self._found)
-        note.update(HOW_TO_GET_ONE)
-        again = self._shown_room and 0 <= table.cursor_row < len(self._found)
-        marked = self._found[table.cursor_row].path if again else self._current
-        table.clear(columns=True)
-        self._shown_room = room = self._room()
-        table.add_column("checkpoint", width=room)
-        for title, width in COLUMNS:
-            table.add_column(Text(title, justify="right"), width=width)
-        for info in self._found:
-            table.add_row(*self._row(info, room), key=str(info.path))
-        at = next((i for i, info in enumerate(self._found) if info.path == marked), 0)
-        table.move_cursor(row=at)
-        table.focus()
-
-    def _row(self, info: CheckpointInfo, room: int) -> list[Text]:
-        mark = "● " if info.path == self._current else "  "
-        facts = (
-            f"{info.step:,}",
-            catalog.count(info.parameters),
-            catalog.bits_per_byte(info),
-            catalog.age(info.saved),
-            catalog.size(info.size),
-        )
-        return [Text(mark + fit(visible(info.title), room - 2)), *(Text(fact, justify="right") for fact in facts)]
-
-    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        self.dismiss(self._found[event.cursor_row].path)
+    def none(self) -> str:
+        return HOW_TO_GET_ONE

@@ -1,50 +1,56 @@
-"""The Chat screen: a prompt, its continuation by any checkpoint, and how deep every token thought."""
+"""The Chat screen: messages, answers by any checkpoint at any depth, and what is behind every token of them."""
 
 from __future__ import annotations
 
-import time
-from pathlib import PurePath
+import asyncio
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
-from mythos.contract.protocol import Done, PromptTokens, Token
+from mythos.contract.checkpoints import title_of
 from mythos_tui.actions import bindings
-from mythos_tui.screens.chat.checkpointed import CheckpointScreen
+from mythos_tui.chats.conversation import Conversation
+from mythos_tui.chats.export import export
+from mythos_tui.chats.templates import load_templates
+from mythos_tui.screens.chat.behind import Behind
+from mythos_tui.screens.chat.column import Column
 from mythos_tui.screens.chat.controls import Controls
+from mythos_tui.screens.chat.conversations import ConversationsScreen
+from mythos_tui.screens.chat.depth import Depth, Side, dial
+from mythos_tui.screens.chat.exchange import BOUNDARY
 from mythos_tui.screens.chat.prompt import PromptArea
-from mythos_tui.screens.chat.transcript import BOUNDARY, Exchange, Tint, Transcript, statistics, tint_for
+from mythos_tui.screens.chat.template_box import TemplateBox
+from mythos_tui.screens.chat.tint import KINDS, Tint, tint_for
+from mythos_tui.screens.chat.transcript import Transcript
 from mythos_tui.widgets.palette import has_colour
 
-REDRAWS_PER_S = 12
-KINDS = ("loops", "probability", "entropy")
 PLACEHOLDER = "A text to continue, such as  def fibonacci(n):\nenter sends · ^j begins a new line"
 
 
-class ChatScreen(CheckpointScreen):
+class ChatScreen(Behind):
     """Base language models continue a text; they were not taught to answer questions."""
 
     MODE = "chat"
     CSS_PATH: ClassVar[list[str | PurePath]] = ["shared.tcss", "screen.tcss"]
     help_text = (
-        "The model continues your prompt, token by token; it is a base language model, not one that was taught to answer. "
-        "The colour behind a token tells how many loops it took (t in the transcript: probability, entropy)."
+        "The model continues your message, token by token; it is a base language model, not one that was taught to answer. "
+        "The colour behind a token tells how many loops it took. The line above the text field is the depth dial: how many "
+        "loops a token may take and by which rule it stops earlier, also between two messages. In the text field every single "
+        "key is text: press it together with alt, or press esc first."
     )
     BINDINGS: ClassVar[list[BindingType]] = bindings("chat")
 
     def __init__(self) -> None:
         super().__init__()
         self._kind = "loops"
-        self._last_prompt = ""
-        self._exchange: Exchange | None = None
-        self._tokens: list[Token] = []
-        self._counted = 0
-        self._began = 0.0
+        self._editing: int | None = None
 
     def compose_body(self) -> ComposeResult:
         yield from self.compose_checkpoint()
@@ -52,15 +58,27 @@ class ChatScreen(CheckpointScreen):
             with Vertical(id="talk"):
                 yield Transcript(id="transcript")
                 yield Static("", id="legend")
+                yield Static("", id="dial")
                 yield PromptArea(id="prompt", placeholder=PLACEHOLDER)
-            yield Controls(id="controls").add_class("panel")
+            with VerticalScroll(id="side", can_focus=False).add_class("panel"):
+                yield TemplateBox(id="template-box")
+                yield Controls(id="controls")
+            yield Column(id="column")
 
     def on_mount(self) -> None:
-        self._ticker = self.set_interval(1 / REDRAWS_PER_S, self._flush, pause=True)
         self.query_one(Transcript).anchor()
         self.query_one(PromptArea).focus()
         self.query_one(Controls).adapt(self.ready)
         self._show_legend()
+        self._show_dial()
+        self._load_templates()
+
+    @work
+    async def _load_templates(self) -> None:
+        found, faults = await asyncio.to_thread(load_templates)
+        self.query_one(TemplateBox).offer(found)
+        for fault in faults:
+            self.notify(fault, title="Template", severity="warning", markup=False, timeout=12)
 
     # Tint
 
@@ -68,7 +86,7 @@ class ChatScreen(CheckpointScreen):
     def tint(self) -> Tint:
         """What backgrounds tell now. A model without depth shows probability instead of loops."""
         most = self.ready.max_loops if self.ready else 8
-        most = max([most, *(exchange.limit for exchange in self.query_one(Transcript).exchanges)])
+        most = max([most, *(one.answer.limit for one in self.query_one(Transcript).exchanges)])
         if self._kind == "loops" and most <= 1:
             return tint_for("probability", 1)
         return tint_for(self._kind, most)
@@ -82,8 +100,8 @@ class ChatScreen(CheckpointScreen):
         rest = Text(f" · {BOUNDARY} continuation", style="dim")
         self.query_one("#legend", Static).update(text.append_text(rest))
 
-    @on(Transcript.TintWanted)
-    def _next_tint(self) -> None:
+    def action_tint(self) -> None:
+        """Tint by the next kind."""
         self._kind = KINDS[(KINDS.index(self.tint.kind) + 1) % len(KINDS)]
         self._retint()
 
@@ -93,68 +111,165 @@ class ChatScreen(CheckpointScreen):
         self._show_legend()
 
     def checkpoint_changed(self) -> None:
-        self.query_one(Controls).adapt(self.ready)
+        self.query_one(Controls).adapt(self.ready_of(self.side))
+        self._show_dial()
         self._retint()
+
+    # The dial
+
+    def _show_dial(self) -> None:
+        sides = [
+            self.sides[n].depth if n != self.side else self.query_one(Controls).depth for n in range(len(self.sides))
+        ]
+        rows = [(depth, self.ready_of(n), self._title(n)) for n, depth in enumerate(sides)]
+        self.query_one("#dial", Static).update(dial(rows, self.side, self.query_one("#dial").content_size.width or 80))
+
+    def _title(self, side: int) -> str:
+        path = self.checkpoint_of(side)
+        return title_of(path) if path and len(self.sides) > 1 else ""
+
+    @on(Controls.DepthChanged)
+    def _depth_changed(self) -> None:
+        self._show_dial()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self._show_dial)
+
+    def _turn(self, change: Any) -> None:
+        """Change the depth of the side that keys act on, where its model has any."""
+        ready = self.ready_of(self.side)
+        if ready is None:
+            self.notify("The checkpoint is not loaded yet.", severity="warning")
+        elif ready.max_loops <= 1:
+            self.notify("A dense model computes every token once; there is no depth to choose.", severity="warning")
+        else:
+            self.set_depth(change(self.query_one(Controls).depth, ready))
+
+    def action_loops(self, by: int) -> None:
+        """More or fewer loops."""
+        self._turn(lambda depth, ready: depth.deeper(by, ready))
+
+    def action_rule(self) -> None:
+        """The next exit rule."""
+        self._turn(lambda depth, ready: depth.next_rule(ready))
+
+    def action_threshold(self, by: int) -> None:
+        """The next threshold up or down."""
+        self._turn(lambda depth, ready: depth.stricter(by, ready))
+
+    # Side by side
+
+    def action_beside(self) -> None:
+        """Two answers to every message, or one again."""
+        if self._busy():
+            return
+        self.sides[self.side].depth = self.query_one(Controls).depth
+        if len(self.sides) == 1:
+            self.sides.append(Side(Depth(rule="fixed")))
+            self._act_on(1)
+        else:
+            self.sides = self.sides[:1]
+            self._act_on(0)
+
+    def action_other_side(self) -> None:
+        """Keys act on the other of two answers."""
+        if len(self.sides) == 1:
+            self.notify("There is one answer to a message; b puts a second one beside it.", severity="warning")
+            return
+        self.sides[self.side].depth = self.query_one(Controls).depth
+        self._act_on(1 - self.side)
+        self.query_one(Transcript).other_side()
+
+    def _act_on(self, side: int) -> None:
+        self.side = side
+        self.query_one(Controls).adapt(self.ready_of(side))
+        self.query_one(Controls).set_depth(self.sides[side].depth)
+        self._show_dial()
+        self.refresh_bindings()
+
+    def action_choose_checkpoint(self) -> None:
+        """For the side that keys act on."""
+        if self.side == 0:
+            super().action_choose_checkpoint()
+        else:
+            self.pick_checkpoint(self.checkpoint_of(1), self._use_beside)
+
+    def _use_beside(self, path: Path) -> None:
+        self.sides[1].checkpoint = path
+        if self.ready_of(1) is None:
+            self._loading = self.client_of(1).load(path, self)
+        self._act_on(1)
 
     # Sending and stopping
 
     @on(PromptArea.Sent)
-    async def _prompt_sent(self, message: PromptArea.Sent) -> None:
+    async def _sent(self, message: PromptArea.Sent) -> None:
         if not message.text.strip():
             self.notify("Type a text first; the model goes on from there.", severity="warning")
-        elif await self._generate(message.text):
+        elif not self._busy() and await self._say_edited(message.text):
             self.query_one(PromptArea).remember()
 
-    async def _generate(self, prompt: str) -> bool:
-        """Ask for a continuation; False where something is in the way, which is then shown."""
+    async def _say_edited(self, text: str) -> bool:
+        """Send; a message that was edited goes where it stood, in a new conversation."""
+        turn, self._editing = self._editing, None
+        if turn is not None:
+            await self.cut(turn)
+            self._close_column()
+        self.query_one(PromptArea).border_title = ""
+        return await self.say(text)
+
+    def _busy(self) -> bool:
         if self.request:
             self.notify("An answer is under way; esc stops it.", severity="warning")
-            return False
-        if self.checkpoint is None:
-            self.action_choose_checkpoint()
-            return False
-        values = self.query_one(Controls).read()
-        if values is None:
-            self.query_one("#controls").display = True
-            self.notify("A setting is out of its range: see the panel at the right.", severity="error")
-            return False
-        self.show_notice("")
-        self._last_prompt = prompt
-        self._exchange = Exchange(self.tint, values["loops"])
-        await self.query_one(Transcript).mount(self._exchange)
-        self.query_one(Transcript).anchor()
-        self._exchange.say("waiting for the model…")
-        self._tokens, self._counted, self._began = [], 0, 0.0
-        self.request = self.client.generate(self.checkpoint, self, prompt=prompt, **values)
-        self._ticker.resume()
-        self.refresh_bindings()
-        return True
+        return bool(self.request)
+
+    def action_edit(self) -> None:
+        """Take the message under the cursor, else the last, into the text field."""
+        turn, turns = self.query_one(Transcript).current_row, self.conversation.turns
+        if not 0 <= turn < len(turns):
+            self.notify("There is no message yet to edit.", severity="warning")
+        elif not self._busy():
+            self._editing, area = turn, self.query_one(PromptArea)
+            area.text = turns[turn].text
+            area.move_cursor(area.document.end)
+            area.border_title = f"Editing message {turn + 1} of {len(turns)} · enter sends it instead · esc leaves it"
+            area.focus()
 
     async def action_regenerate(self) -> None:
-        """Continue the last prompt again in place of its last continuation."""
-        if not self._last_prompt:
-            self.notify("There is no prompt yet to continue again.", severity="warning")
-            return
-        old = self._exchange
-        if await self._generate(self._last_prompt) and old is not None:
-            await old.remove()
+        """Answer the last message again, in place of its answer."""
+        turns = self.conversation.turns
+        if not turns:
+            self.notify("There is no message yet to answer again.", severity="warning")
+        elif not self._busy():
+            last = turns[-1]
+            self._close_column()
+            await self.query_one(Transcript).rows[-1].remove()
+            turns.pop()
+            if not await self.say(last.text):
+                await self.show_conversation(self.conversation.model_copy(update={"turns": [*turns, last]}))
 
-    async def action_clear(self) -> None:
-        """Stop, and take all texts away."""
-        self.action_stop()
-        self.request, self._exchange = "", None
-        self._ticker.pause()
+    async def action_new(self) -> None:
+        """Stop, and begin a new conversation; this one is kept."""
+        self.stop()
+        self._close_column()
         self.show_notice("")
-        await self.query_one(Transcript).remove_children()
+        self._asked.clear()
+        self.request = ""
+        box = self.query_one(TemplateBox)
+        await self.show_conversation(Conversation(template=box.template.name, system=box.system))
+        self.query_one(PromptArea).focus()
         self.refresh_bindings()
 
     def action_stop(self) -> None:
         """Stop the generation; what came stays."""
-        if self.request:
-            self.client.cancel(self.request)
+        self.stop()
 
     def action_leave_field(self) -> None:
         """Give the focus to the transcript."""
+        if self._editing is not None:
+            self._editing = None
+            self.query_one(PromptArea).clear()
+            self.query_one(PromptArea).border_title = ""
         self.query_one(Transcript).focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -162,6 +277,8 @@ class ChatScreen(CheckpointScreen):
             return bool(self.request)
         if action == "leave_field":
             return not self.request and self.focused is not None and not isinstance(self.focused, Transcript)
+        if action == "close_column":
+            return self.is_mounted and self.query_one(Transcript).chosen is not None and not self.request
         return super().check_action(action, parameters)
 
     @on(Transcript.PromptWanted)
@@ -171,50 +288,41 @@ class ChatScreen(CheckpointScreen):
 
     @on(Transcript.InspectWanted)
     def _inspect(self) -> None:
-        if self.checkpoint and self.client.last_text:
-            self.client.handed_over = self.client.last_text
-            self.app.open_inspect(self.checkpoint)
+        current = self.query_one(Transcript).current
+        if current and current.answer.read:
+            self.client.handed_over = current.answer.read + current.answer.text
+            self.app.open_inspect(Path(current.answer.checkpoint))
         else:
             self.notify("There is no text yet to look into.", severity="warning")
 
-    # Answers
+    # Conversations
 
-    def answer(self, event: Any) -> None:
-        if isinstance(event, PromptTokens) and self._exchange:
-            self._exchange.add_prompt(event)
-            self.client.last_text = self._exchange.text
-        elif isinstance(event, Token):
-            self._began = self._began or time.monotonic()
-            self._tokens.append(event)
-        elif isinstance(event, Done):
-            self._finish(event)
+    def action_conversations(self) -> None:
+        """Search and open what was kept."""
 
-    def _flush(self) -> None:
-        """Draw the tokens that came since the last time."""
-        new, self._tokens = self._tokens, []
-        if new and self._exchange:
-            self._counted += len(new)
-            self._exchange.add_tokens(new)
-            rate = self._counted / max(1e-3, time.monotonic() - self._began)
-            self._exchange.say(f"{self._counted:,} tokens · {rate:.1f} tokens/s · esc stops")
+        async def chosen(conversation: Conversation | None) -> None:
+            if conversation is not None and conversation.id != self.conversation.id:
+                self._close_column()
+                self.show_notice("")
+                await self.show_conversation(conversation)
+                self._retint()
 
-    def _finish(self, done: Done) -> None:
-        self._flush()
-        if self._exchange:
-            limit = self._exchange.limit or (self.ready.loops if self.ready else 1)
-            self._exchange.limit = limit
-            self._exchange.say(statistics(done, limit))
-            self.client.last_text = self._exchange.text
-        self._settle()
+        if not self._busy():
+            self.app.push_screen(ConversationsScreen(self.store, self.conversation.id), chosen)
 
-    def answer_failed(self, reason: str) -> None:
-        self._flush()
-        if self._exchange:
-            came = f"{self._counted:,} tokens, then broken off" if self._counted else "not answered"
-            self._exchange.say(f"{came}; see above", fault=True)
-        self._settle()
+    def action_export(self, kind: str) -> None:
+        """Write the conversation into the current folder."""
+        if not self.conversation.turns:
+            self.notify("There is nothing yet to write.", severity="warning")
+            return
+        self._export(kind)
 
-    def _settle(self) -> None:
-        self.request = ""
-        self._ticker.pause()
-        self.refresh_bindings()
+    @work
+    async def _export(self, kind: str) -> None:
+        try:
+            path = await asyncio.to_thread(partial(export, self.conversation.model_copy(deep=True), kind, Path.cwd()))
+        except (OSError, ValueError) as error:
+            said = f"It cannot be written here: {error}. Start the workbench in a folder you may write."
+            self.notify(said, severity="error", markup=False)
+        else:
+            self.notify(f"Saved {path}", title="Conversation", markup=False)

@@ -1,170 +1,141 @@
-"""What was asked and answered: every token on a background that tells how deep it thought, or how sure the model was."""
+"""All that was said, the newest at the bottom, with one cursor over its tokens."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import ClassVar
 
-from rich.style import Style
-from rich.text import Text
-from textual.app import ComposeResult
+from textual import events
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.message import Message
-from textual.widgets import Static
 
-from mythos.contract.protocol import Done, PromptTokens, Token
-from mythos_tui.widgets.palette import LEVELS, ink
-from mythos_tui.widgets.text import subscript
+from mythos_tui.screens.chat.exchange import BOUNDARY, Exchange, Row
 from mythos_tui.widgets.tokens import TokenView
 
-BOUNDARY = "▸"
-MOST_NATS = 6.0
-REASONS = {
-    "length": "max tokens reached",
-    "end": "the model ended the text",
-    "cancelled": "stopped by you",
-    "context": "the context is full",
-}
 
-
-@dataclass(frozen=True)
-class Piece:
-    """One token as the transcript keeps it; a token of the prompt has neither probability nor entropy."""
-
-    text: str
-    loops: int
-    probability: float | None = None
-    entropy: float | None = None
-
-
-@dataclass(frozen=True)
-class Tint:
-    """What the background of a token tells: `kind` loops, probability or entropy, on a scale from `low` to `high`."""
-
-    kind: str
-    low: float
-    high: float
-
-    def share(self, piece: Piece) -> float | None:
-        """Place on the scale as TokenView wants it, 1 to 2; None for no tint."""
-        value = {"loops": piece.loops, "probability": piece.probability, "entropy": piece.entropy}[self.kind]
-        if value is None or self.high <= self.low:
-            return None
-        return 1 + min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
-
-    def mark(self, share: float) -> str:
-        """The value of a place on the scale, for terminals without colour: loops and nats whole, probability in tenths."""
-        value = self.low + (share - 1) * (self.high - self.low)
-        return subscript(round(value * (10 if self.kind == "probability" else 1)))
-
-    def legend(self, colour: bool = True) -> Text:
-        """The scale, such as "loops 1 ▇▇▇▇▇▇▇▇ 8"; without colour what the small digits are."""
-        unit = {"loops": "loops", "probability": "probability", "entropy": "entropy, nats"}[self.kind]
-        if not colour:
-            tenths = "tenths of " if self.kind == "probability" else ""
-            return Text(f"small digits: {tenths}{unit}", end="")
-        text = Text(f"{unit} {self.low:g} ", end="")
-        for step in range(8):
-            text.append("▇", Style.chain(ink(round(step / 7 * (LEVELS - 1)))))
-        return text.append(f" {self.high:g}{'+' if self.kind == 'entropy' else ''}")
-
-
-def tint_for(kind: str, max_loops: int) -> Tint:
-    """The scale of a kind; loops run from 1 to the most that any token could take."""
-    low, high = {"loops": (1.0, float(max_loops)), "probability": (0.0, 1.0), "entropy": (0.0, MOST_NATS)}[kind]
-    return Tint(kind, low, high)
-
-
-def statistics(done: Done, limit: int) -> str:
-    """One line about an answer that has ended."""
-    parts = [f"{done.tokens:,} tokens", f"{done.tokens_per_s:.1f} tokens/s"]
-    if limit > 1 and done.tokens:
-        saved = 1 - done.mean_loops / limit
-        parts.append(f"loops {done.mean_loops:.2f} of {limit}, {saved:.0%} saved")
-    return " · ".join([*parts, REASONS.get(done.reason, done.reason)])
-
-
-class Exchange(Vertical):
-    """One prompt and its continuation, with a line about them below."""
-
-    def __init__(self, tint: Tint, limit: int) -> None:
-        super().__init__(classes="exchange")
-        self.pieces: list[Piece] = []
-        self.prompt_length = 0
-        self.limit = limit
-        self._tint = tint
-
-    def compose(self) -> ComposeResult:
-        yield TokenView(2.0)
-        yield Static("", classes="statistics", markup=False)
-
-    @property
-    def text(self) -> str:
-        """Prompt and continuation as text."""
-        return "".join(piece.text for piece in self.pieces)
-
-    def add_prompt(self, event: PromptTokens) -> None:
-        """The prompt as the model saw it, then the mark where its own words begin."""
-        self.pieces = [Piece(text, loops) for text, loops in zip(event.texts, event.loops, strict=False)]
-        self.prompt_length = len(self.pieces)
-        self.set_tint(self._tint)
-
-    def add_tokens(self, events: list[Token]) -> None:
-        """Generated tokens, as many as came since the last time."""
-        view = self.query_one(TokenView)
-        for event in events:
-            piece = Piece(event.text, event.loops, event.probability, event.entropy)
-            self.pieces.append(piece)
-            if piece.text:
-                view.append(piece.text, self._tint.share(piece))
-
-    def set_tint(self, tint: Tint) -> None:
-        """Tint all tokens by something else."""
-        self._tint = tint
-        tokens = [(piece.text, tint.share(piece)) for piece in self.pieces if piece.text]
-        self.query_one(TokenView).mark = tint.mark
-        at = sum(1 for piece in self.pieces[: self.prompt_length] if piece.text)
-        self.query_one(TokenView).set_tokens(
-            [*tokens[:at], (BOUNDARY, None), *tokens[at:]] if self.prompt_length else tokens
-        )
-
-    def say(self, text: str, fault: bool = False) -> None:
-        """The line below."""
-        line = self.query_one(".statistics", Static)
-        line.update(text)
-        line.set_class(fault, "-fault")
-
-
-class Transcript(VerticalScroll, can_focus=True):
-    """All exchanges, the newest at the bottom."""
+class Transcript(VerticalScroll, can_focus=True, inherit_bindings=False):
+    """The cursor belongs to the exchange `chosen`; there is none until a key moves it."""
 
     help_text = (
-        f"Every token stands on the colour of the loops it took. {BOUNDARY} marks where the prompt ends and the model goes on. "
-        "Each prompt is continued on its own: nothing of an earlier one is remembered."
+        "Every token stands on the colour of the loops it took. Arrow keys move a cursor over the tokens and open what is "
+        f"behind each: its loops, what the model chose among, and its read-out loop by loop. {BOUNDARY} marks where your "
+        "message ends and the model goes on."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "tint", "Tint", tooltip="Tint tokens by loops, by probability or by entropy"),
-        Binding("i", "inspect", "Inspect", tooltip="Look into the last text on the Inspect screen"),
-        Binding("enter", "prompt", "Prompt", tooltip="Back to the prompt"),
+        Binding("left", "move(-1)", "Token", key_display="← →", tooltip="Token before; opens its column"),
+        Binding("right", "move(1)", "Token after", show=False, tooltip="Token after; opens its column"),
+        Binding("up", "line(-1)", "Line above", show=False, tooltip="Line above"),
+        Binding("down", "line(1)", "Line below", show=False, tooltip="Line below"),
+        Binding("home", "end(False)", "First token", show=False, tooltip="First token of this exchange"),
+        Binding("end", "end(True)", "Last token", show=False, tooltip="Last token of this exchange"),
+        Binding("pageup", "page_up", "Page up", show=False, tooltip="One screen up"),
+        Binding("pagedown", "page_down", "Page down", show=False, tooltip="One screen down"),
+        Binding("i", "inspect", "Inspect", tooltip="Look into this text on the Inspect screen"),
+        Binding("enter", "prompt", "Write", tooltip="Back to the text field"),
     ]
 
-    class TintWanted(Message):
-        """The next kind of tint, please."""
+    class TokenChosen(Message):
+        """The cursor came to a token of an exchange."""
+
+        def __init__(self, exchange: Exchange) -> None:
+            super().__init__()
+            self.exchange = exchange
 
     class InspectWanted(Message):
-        """Show the last text on the Inspect screen."""
+        """Show this text on the Inspect screen."""
 
     class PromptWanted(Message):
         """Back to the prompt."""
+
+    chosen: Exchange | None = None
 
     @property
     def exchanges(self) -> list[Exchange]:
         return list(self.query(Exchange))
 
-    def action_tint(self) -> None:
-        """Ask for the next kind of tint."""
-        self.post_message(self.TintWanted())
+    @property
+    def rows(self) -> list[Row]:
+        return list(self.query(Row))
+
+    @property
+    def current(self) -> Exchange | None:
+        """The exchange with the cursor, else the first of the newest row."""
+        if self.chosen and self.chosen.is_attached:
+            return self.chosen
+        return self.rows[-1].exchanges[0] if self.rows else None
+
+    @property
+    def current_row(self) -> int:
+        """Number of the row with the cursor, else of the newest."""
+        current = self.current
+        return next((i for i, row in enumerate(self.rows) if current in row.exchanges), len(self.rows) - 1)
+
+    def action_move(self, by: int) -> None:
+        """The cursor by so many tokens, over the end of one exchange into the next."""
+        self._go(lambda exchange: exchange.move(by), by)
+
+    def action_line(self, by: int) -> None:
+        """The cursor a line up or down."""
+        self._go(lambda exchange: exchange.move_line(by), by)
+
+    def action_end(self, last: bool) -> None:
+        """The cursor to the first or the last token."""
+        if (current := self.current) and current.numbers:
+            self.choose(current, current.numbers[-1 if last else 0])
+
+    def _go(self, move: Callable[[Exchange], bool], by: int) -> None:
+        current = self.current
+        if current is None:
+            return
+        if (move(current) if current.cursor is not None else current.move(-1)) and current.cursor is not None:
+            self.choose(current, current.cursor)
+            return
+        side = next(i for i, one in enumerate(self.rows[self.current_row].exchanges) if one is current)
+        at = self.current_row + by
+        if 0 <= at < len(self.rows):
+            there = self.rows[at].exchanges[min(side, len(self.rows[at].exchanges) - 1)]
+            if there.numbers:
+                self.choose(there, there.numbers[0 if by > 0 else -1])
+
+    def other_side(self) -> None:
+        """The cursor to the answer beside, if there is one and a cursor."""
+        if self.chosen and len(pair := self.rows[self.current_row].exchanges) == 2:
+            there = pair[pair[0] is self.chosen]
+            if there.numbers:
+                self.choose(there, min(self.chosen.cursor or 0, there.numbers[-1]))
+
+    def choose(self, exchange: Exchange, number: int) -> None:
+        """Put the cursor on a token and show it."""
+        if self.chosen and self.chosen is not exchange and self.chosen.is_attached:
+            self.chosen.place(None)
+        self.chosen = exchange
+        exchange.place(number)
+        self.release_anchor()
+        self.call_after_refresh(self.reveal)
+        self.post_message(self.TokenChosen(exchange))
+
+    def reveal(self) -> None:
+        """Scroll as far as the cursor needs to be seen."""
+        if self.chosen and self.chosen.is_attached:
+            top, height = round(self.scroll_y), self.content_region.height
+            view = self.chosen.query_one(TokenView)
+            line = view.region.y - self.content_region.y + top + self.chosen.cursor_line
+            self.scroll_to(y=min(max(top, line - height + 1), line), animate=False)
+
+    def close(self) -> None:
+        """Take the cursor away."""
+        if self.chosen and self.chosen.is_attached:
+            self.chosen.place(None)
+        self.chosen = None
+
+    def on_click(self, event: events.Click) -> None:
+        view = event.widget
+        if isinstance(view, TokenView) and isinstance(view.parent, Exchange):
+            at = event.get_content_offset(view)
+            number = view.parent.at(at.x, at.y) if at else None
+            if number is not None:
+                self.choose(view.parent, number)
 
     def action_inspect(self) -> None:
         """Ask for the Inspect screen."""
