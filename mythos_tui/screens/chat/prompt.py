@@ -40,6 +40,10 @@ class PromptArea(TextArea):
         super().__init__(text, id=id, placeholder=placeholder, tab_behavior="focus", highlight_cursor_line=False)
         self._last = ""
 
+    def check_consume_key(self, key: str, character: str | None = None) -> bool:
+        """Minus and plus are text here too; the framework does not know which characters these two names stand for."""
+        return super().check_consume_key(key, character or {"minus": "-", "plus": "+"}.get(key))
+
     def remember(self) -> None:
         """Keep what is written for the up key, and empty the field."""
         self._last = self.text
