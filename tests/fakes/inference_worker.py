@@ -89,13 +89,13 @@ def generate(id: str, prompt: str, max_tokens: int, loops: int, head: str, histo
     say("done", id=id, reason=reason, tokens=done, seconds=0.5, mean_loops=(1 + limit) / 2, tokens_per_s=done / 0.5)
 
 
-def trace(id: str, text: str, loops: int, **_: Any) -> None:
+def trace(id: str, text: str, loops: int, then: list[int], **_: Any) -> None:
     if "FAIL" in text:
         say("error", id=id, message="The text is longer than the context of 256 tokens.", hint="Shorten it.")
         return
     if "DIE" in text:
         die("RuntimeError: the fake was told to die")
-    tokens = split(text.replace("ESCAPE", "\x1b[31m\x07"))
+    tokens = [*split(text.replace("ESCAPE", "\x1b[31m\x07")), *(WORDS[i % len(WORDS)] for i in then)]
     limit = min(model["max"], loops or LOOPS)
     heads = 2000 if "BIG" in text else 4
     took = [1 + t % limit for t in range(len(tokens))]

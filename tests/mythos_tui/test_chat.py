@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 from textual.widgets import Input, Select, Static
 
+from mythos_tui.chats.store import ChatStore
+from mythos_tui.screens.chat.column import Column
 from mythos_tui.screens.chat.controls import SAMPLING, Field
+from mythos_tui.screens.chat.exchange import BOUNDARY
 from mythos_tui.screens.chat.prompt import PromptArea, plain
 from mythos_tui.screens.chat.screen import ChatScreen
-from mythos_tui.screens.chat.transcript import BOUNDARY, Transcript, tint_for
+from mythos_tui.screens.chat.template_box import TemplateBox
+from mythos_tui.screens.chat.tint import tint_for
+from mythos_tui.screens.chat.transcript import Transcript
 from mythos_tui.widgets.tokens import TokenView
 from tests.fakes.workbench import (
     finished,
@@ -29,6 +34,8 @@ from tests.fakes.workbench import (
 @pytest.fixture
 def workbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
     return lambda *names: make_app(tmp_path, *names)
 
 
@@ -52,9 +59,11 @@ async def test_tokens_stream_in_after_the_prompt_and_are_tinted_by_their_loops(w
         assert tokens[4][1] == pytest.approx(1 + (2 - 1) / (tint.high - tint.low))
         assert "loops 1 ▇▇▇▇▇▇▇▇ 8" in shown(screen, "#legend")
         line = shown(screen, ".statistics")
-        assert "200 tokens" in line and "loops 2.50 of 4, 38% saved" in line and "max tokens reached" in line
+        assert "200 tokens" in line and "loops 2.50 of 4" in line and "max tokens reached" in line
+        assert f"seed {screen.conversation.turns[0].answers[0].settings['seed']}" in line
 
 
+@pytest.mark.action("chat.tint")
 async def test_the_tint_can_be_probability_or_entropy(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:
         screen = await open_chat(pilot)
@@ -65,11 +74,12 @@ async def test_the_tint_can_be_probability_or_entropy(workbench: Any) -> None:
         assert "probability 0" in shown(screen, "#legend")
         tokens = screen.query_one(TokenView).tokens
         assert tokens[2][1] == 2.0 and tokens[3][1] == 1.5 and tokens[0][1] != tokens[0][1]
-        await pilot.press("t")
+        await pilot.press("enter", "alt+t")
         await pilot.pause()
         assert "entropy" in shown(screen, "#legend")
 
 
+@pytest.mark.action("chat.stop")
 async def test_escape_stops_the_generation_and_keeps_what_came(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:
         screen = await open_chat(pilot)
@@ -82,6 +92,7 @@ async def test_escape_stops_the_generation_and_keeps_what_came(workbench: Any) -
         assert 3 < len(screen.query_one(TokenView).tokens) < 200
 
 
+@pytest.mark.action("chat.regenerate", "chat.new")
 async def test_regenerate_replaces_the_last_answer_and_clear_takes_all_away(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:
         screen = await open_chat(pilot)
@@ -91,9 +102,14 @@ async def test_regenerate_replaces_the_last_answer_and_clear_takes_all_away(work
         await finished(pilot, screen)
         await pilot.press("ctrl+r")
         await finished(pilot, screen)
-        assert [exchange.pieces[0].text for exchange in screen.query_one(Transcript).exchanges] == ["one", "two"]
+        said = [exchange.answer.pieces[0].text for exchange in screen.query_one(Transcript).exchanges]
+        assert said == ["one", "two"] == [turn.text for turn in screen.conversation.turns]
+        seeds = [turn.answers[0].settings["seed"] for turn in screen.conversation.turns]
+        assert len(set(seeds)) == 2
+        old = screen.conversation.id
         await pilot.press("ctrl+n")
         await until(pilot, lambda: not screen.query_one(Transcript).exchanges)
+        assert [turn.text for turn in ChatStore().load(old).turns] == ["one", "two"] and screen.conversation.id != old
 
 
 async def test_a_wrong_value_is_flagged_beside_the_field_and_not_sent(workbench: Any) -> None:
@@ -147,6 +163,22 @@ async def test_an_exit_rule_with_a_threshold_asks_for_it_and_checks_it(workbench
         assert controls.read() is None
 
 
+async def test_what_came_before_a_worker_died_is_kept(workbench: Any) -> None:
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_chat(pilot)
+        await send(pilot, "one")
+        await finished(pilot, screen)
+        await send(pilot, "DIE")
+        await until(pilot, lambda: notice(screen) and not screen.request)
+        await pilot.pause(0.1)
+        first, second = ChatStore().load(screen.conversation.id).turns
+        assert len(first.answers[0].tokens) == 200 and not first.answers[0].fault
+        assert [piece.text for piece in second.answers[0].tokens] == ["def", " add"]
+        assert second.answers[0].reason == "failed" and "code 3" in second.answers[0].fault
+        line = str(screen.query(".statistics").last(Static).render())
+        assert "2 tokens, then broken off" in line and "code 3" in line
+
+
 async def test_a_worker_that_dies_is_explained_and_the_next_prompt_starts_another(workbench: Any) -> None:
     async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
         screen = await open_chat(pilot)
@@ -162,13 +194,13 @@ async def test_a_worker_that_dies_is_explained_and_the_next_prompt_starts_anothe
         assert "200 tokens" in str(screen.query(".statistics").last(Static).render())
 
 
+@pytest.mark.action("checkpoint.choose_checkpoint", "ListDialog.cursor(1)", "ListDialog.choose")
 async def test_a_damaged_checkpoint_is_said_in_words_and_another_can_be_chosen(workbench: Any) -> None:
     async with workbench("damaged", "good").run_test(size=(120, 36)) as pilot:
         screen = await open_chat(pilot)
         assert "is damaged" in notice(screen) and "another checkpoint" in notice(screen)
         await pilot.press("ctrl+o")
         await until(pilot, lambda: rows_listed(pilot) == 2)
-        await until(pilot, lambda: pilot.app.screen.query_one("#picker-table").has_focus)
         await pilot.press("down", "enter")
         await until(pilot, lambda: screen.ready is not None)
         assert (
@@ -199,6 +231,10 @@ async def test_a_dense_model_has_no_depth_controls_and_is_tinted_by_probability(
         tokens = screen.query_one(TokenView).tokens
         assert tokens[2][1] == 2.0 and tokens[3][1] == 1.5
         assert "loops" not in shown(screen, ".statistics")
+        assert shown(screen, "#dial") == "depth none: a dense model computes every token once"
+        await pilot.press("escape", "minus", "x", "left")
+        await until(pilot, lambda: "read out after each layer" in shown(screen, "#column-text"))
+        assert "no loops, no halting" in shown(screen, "#column-text")
 
 
 async def test_escape_sequences_from_a_model_never_reach_the_screen(workbench: Any) -> None:
@@ -222,6 +258,7 @@ async def test_an_error_of_the_worker_is_shown_with_its_hint(workbench: Any) -> 
         assert not screen.request
 
 
+@pytest.mark.action("PromptArea.send", "PromptArea.new_line", "PromptArea.recall")
 async def test_enter_sends_and_ctrl_j_begins_a_new_line(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:
         screen = await open_chat(pilot)
@@ -229,19 +266,20 @@ async def test_enter_sends_and_ctrl_j_begins_a_new_line(workbench: Any) -> None:
         assert screen.query_one(PromptArea).text == "a\nb"
         await pilot.press("enter")
         await finished(pilot, screen)
-        assert screen.query_one(Transcript).exchanges[0].text.startswith("a\nb")
+        assert screen.query_one(Transcript).exchanges[0].answer.read == "a\nb"
         assert screen.query_one(PromptArea).text == ""
         await pilot.press("up")
         assert screen.query_one(PromptArea).text == "a\nb"
 
 
+@pytest.mark.action("chat.leave_field", "checkpoint.toggle_panel")
 async def test_single_keys_are_text_in_the_prompt_and_keys_after_escape(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:
         screen = await open_chat(pilot)
         await pilot.press("4", "q", "t")
         assert screen.query_one(PromptArea).text == "4qt"
         await pilot.press("escape", "right_square_bracket")
-        assert not screen.query_one("#controls").display
+        assert not screen.query_one("#side").display
         await pilot.press("4")
         await until(pilot, lambda: pilot.app.screen is not screen)
 
@@ -282,6 +320,241 @@ async def test_fields_have_their_fault_line_hidden_at_first(workbench: Any) -> N
 async def test_a_narrow_terminal_keeps_the_panel_for_a_key(workbench: Any) -> None:
     async with workbench("quickstart").run_test(size=(62, 20)) as pilot:
         screen = await open_chat(pilot)
-        assert not screen.query_one("#controls").display
+        assert not screen.query_one("#side").display
         await pilot.press("escape", "right_square_bracket")
-        assert screen.query_one("#controls").display
+        assert screen.query_one("#side").display
+
+
+async def open_brief(pilot: Any) -> ChatScreen:
+    """Chat, with answers of a few tokens."""
+    screen = await open_chat(pilot)
+    screen.query_one("#max_tokens", Input).value = "20"
+    return screen
+
+
+def answers_of(screen: ChatScreen, turn: int = -1) -> list[Any]:
+    return screen.conversation.turns[turn].answers
+
+
+@pytest.mark.action("chat.loops(-1)", "chat.loops(1)", "chat.rule", "chat.threshold(-1)", "chat.threshold(1)")
+async def test_the_depth_dial_changes_between_two_messages_by_keys(workbench: Any) -> None:
+    async with workbench("quickstart").run_test() as pilot:
+        screen = await open_brief(pilot)
+        assert "●●●●○○○○ 4 loops, fewer by act" in shown(screen, "#dial")
+        await send(pilot, "one")
+        await finished(pilot, screen)
+        await pilot.press("escape", "minus", "minus", "plus", "x", "x")
+        await pilot.pause()
+        assert "●●●○○○○○ 3 loops, fewer by act" in shown(screen, "#dial")
+        await pilot.press("x", "less_than_sign", "greater_than_sign", "greater_than_sign")
+        await pilot.pause()
+        assert "3 loops, fewer by confidence:0.95" in shown(screen, "#dial")
+        assert screen.query_one("#threshold", Input).value == "0.95"
+        await pilot.press(
+            "enter", "alt+plus", "alt+equals_sign", "alt+minus", "alt+less_than_sign", "alt+x", "alt+greater_than_sign"
+        )
+        await pilot.pause()
+        assert "4 loops, fewer by kl:0.02" in shown(screen, "#dial") and screen.query_one(PromptArea).text == ""
+        await send(pilot, "two")
+        await finished(pilot, screen)
+        sent = [(answers_of(screen, n)[0].settings["loops"], answers_of(screen, n)[0].settings["exit"]) for n in (0, 1)]
+        assert sent == [(0, ""), (4, "kl:0.02")]
+
+
+@pytest.mark.action("chat.beside", "chat.other_side")
+async def test_two_answers_stand_side_by_side_with_the_same_seed(workbench: Any, tmp_path: Path) -> None:
+    async with workbench("quickstart", "zother").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        await pilot.press("alt+b", "alt+minus", "alt+minus")
+        await pilot.pause()
+        assert [line.split("·")[0].strip() for line in shown(screen, "#dial").split("\n")] == [
+            "A ●●●●○○○○ 4 loops, fewer by act",
+            "▶ B ●●○○○○○○ 2 loops, every token",
+        ]
+        await send(pilot, "one")
+        await finished(pilot, screen)
+        first, second = answers_of(screen)
+        assert first.settings["seed"] == second.settings["seed"] and first.checkpoint == second.checkpoint
+        assert [(a.settings["loops"], a.settings["exit"], a.limit) for a in (first, second)] == [
+            (0, "", 4),
+            (2, "fixed", 2),
+        ]
+        assert len({exchange.region.y for exchange in screen.query_one(Transcript).exchanges}) == 1
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: rows_listed(pilot) == 2)
+        await pilot.press(*"zother", "enter")
+        await until(pilot, lambda: screen.ready_of(1) is not None and "zother" in shown(screen, "#dial"))
+        assert screen.checkpoint == tmp_path / "checkpoints" / "quickstart"
+        await send(pilot, "two")
+        await finished(pilot, screen)
+        assert [Path(a.checkpoint).name for a in answers_of(screen)] == ["quickstart", "zother"]
+        await pilot.press("escape", "left", "o")
+        transcript = screen.query_one(Transcript)
+        assert screen.side == 0 and transcript.chosen is transcript.rows[-1].exchanges[0]
+        await pilot.press("o", "enter", "alt+o")
+        assert screen.side == 0
+        await pilot.press("escape", "b")
+        assert len(screen.sides) == 1
+        await send(pilot, "three")
+        await finished(pilot, screen)
+        assert [len(turn.answers) for turn in screen.conversation.turns] == [2, 2, 1]
+
+
+@pytest.mark.action("chat.edit")
+async def test_a_past_message_is_edited_and_sent_again_in_a_new_conversation(workbench: Any) -> None:
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        for text in ("one", "two", "three"):
+            await send(pilot, text)
+            await finished(pilot, screen)
+        old = screen.conversation.id
+        await pilot.press("escape", "home", "up", "e")
+        area = screen.query_one(PromptArea)
+        assert area.text == "two" and "Editing message 2 of 3" in str(area.border_title)
+        await pilot.press("escape")
+        assert area.text == "" and not area.border_title
+        await pilot.press("e")
+        await pilot.press(*" more", "enter")
+        await until(pilot, lambda: len(screen.conversation.turns) == 2 and not screen.request)
+        assert [turn.text for turn in screen.conversation.turns] == ["one", "two more"]
+        await pilot.press("alt+e")
+        assert area.text == "two more"
+        assert len(screen.query_one(Transcript).exchanges) == 2 and screen.conversation.id != old
+        assert [turn.text for turn in ChatStore().load(old).turns] == ["one", "two", "three"]
+
+
+@pytest.mark.action(
+    "chat.conversations",
+    "ListDialog.close",
+    "ListDialog.cursor(-1)",
+    "ListDialog.cursor(10)",
+    "ListDialog.cursor(-10)",
+    "ListDialog.reload",
+    "ConversationsScreen.delete",
+)
+async def test_conversations_are_searched_opened_and_deleted(workbench: Any) -> None:
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        for text in ("red apple", "green pear", "blue"):
+            await send(pilot, text)
+            await finished(pilot, screen)
+            await pilot.press("ctrl+n")
+        await pilot.press("alt+c")
+        await until(pilot, lambda: rows_listed(pilot) == 3)
+        await pilot.press("pagedown", "pageup", "down", "down", "up")
+        assert pilot.app.screen.marked.title == "green pear"
+        await pilot.press(*"APPLE")
+        await until(pilot, lambda: rows_listed(pilot) == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.query_one(Transcript).exchanges)
+        await pilot.pause()
+        assert screen.conversation.title == "red apple" and "20 tokens" in shown(screen, ".statistics")
+        await pilot.press("escape", "c")
+        await until(pilot, lambda: rows_listed(pilot) == 3)
+        await pilot.press(*"nothing")
+        await until(pilot, lambda: "Nothing holds 'nothing'" in screen_text(pilot.app))
+        await pilot.press("escape")
+        assert pilot.app.screen is screen
+        await pilot.press("c")
+        await until(pilot, lambda: rows_listed(pilot) == 3)
+        await pilot.press("ctrl+r")
+        await pilot.pause(0.1)
+        await pilot.press("pageup", "ctrl+d", "y")
+        await until(pilot, lambda: rows_listed(pilot) == 2)
+        assert sorted(one.title for one in ChatStore().all()[0]) == ["green pear", "red apple"]
+
+
+@pytest.mark.action("chat.export('md')", "chat.export('json')")
+async def test_a_conversation_is_written_as_markdown_and_json(workbench: Any, tmp_path: Path) -> None:
+    async with workbench("quickstart").run_test() as pilot:
+        screen = await open_brief(pilot)
+        await pilot.press("escape", "m")
+        assert not list(tmp_path.glob("chat-*"))
+        await send(pilot, "one")
+        await finished(pilot, screen)
+        markdown, data = (tmp_path / f"chat-{screen.conversation.id}.{kind}" for kind in ("md", "json"))
+        await pilot.press("escape", "m", "j")
+        await until(pilot, lambda: markdown.exists() and data.exists())
+        assert "```text\none\n```" in markdown.read_text() and "20 tokens" in markdown.read_text()
+        markdown.unlink()
+        data.unlink()
+        await pilot.press("enter", "alt+m", "alt+j")
+        await until(pilot, lambda: markdown.exists() and data.exists())
+
+
+async def test_a_template_makes_the_text_that_the_model_reads(workbench: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "settings" / "mythos" / "templates"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("about: Mine.\nturn: '<{text}>'\nstop: ['<']\n")
+    (folder / "broken.yaml").write_text("turn: no place for it\n")
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        await until(pilot, lambda: pilot.app._notifications)
+        (fault,) = [one.message for one in pilot.app._notifications]
+        assert fault.endswith("broken.yaml is left out: turn must hold {text}.")
+        screen.query_one("#template", Select).value = "chat"
+        screen.query_one("#system", Input).value = "Be brief."
+        await pilot.pause()
+        for text in ("one", "two", "three", "four"):
+            await send(pilot, text)
+            await finished(pilot, screen)
+        answer = answers_of(screen, 0)[0].text
+        assert answers_of(screen, 0)[0].read == "Be brief.\n\nUser: one\nAssistant:"
+        assert answers_of(screen, 1)[0].read == f"Be brief.\n\nUser: one\nAssistant:{answer}\nUser: two\nAssistant:"
+        assert "1 oldest message left out" in str(screen.query(".exchange .heading").last(Static).render())
+        assert "User: two" not in answers_of(screen, 3)[0].read.partition("User: three")[2]
+        await pilot.press("ctrl+n")
+        screen.query_one(TemplateBox).set("mine", "")
+        await pilot.pause()
+        await send(pilot, "five")
+        await finished(pilot, screen)
+        assert answers_of(screen)[0].read == "<five>" and screen.conversation.template == "mine"
+
+
+@pytest.mark.action(
+    "Transcript.move(-1)",
+    "Transcript.move(1)",
+    "Transcript.line(-1)",
+    "Transcript.line(1)",
+    "Transcript.end(False)",
+    "Transcript.end(True)",
+    "Transcript.page_up",
+    "Transcript.page_down",
+    "Transcript.prompt",
+    "chat.close_column",
+)
+async def test_a_cursor_over_the_tokens_opens_what_is_behind_them(workbench: Any) -> None:
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        for text in ("one two", "three"):
+            await send(pilot, text)
+            await finished(pilot, screen)
+        transcript = screen.query_one(Transcript)
+        first, last = transcript.exchanges
+        await pilot.press("escape", "left")
+        assert transcript.chosen is last and last.cursor == 20 and screen.query_one(Column).display
+        await until(pilot, lambda: "chosen among" in shown(screen, "#column-text"))
+        text = shown(screen, "#column-text")
+        assert "token 21 of 21 · generated" in text and "read out after each loop" in text and "experts of 6" in text
+        await pilot.press("up", "home")
+        assert last.cursor == 0 and "yours" in shown(screen, "#column-text")
+        await pilot.press("left")
+        assert transcript.chosen is first and first.cursor == 21 and last.cursor is None
+        await pilot.press("right")
+        assert transcript.chosen is last and last.cursor == 0
+        await pilot.press("down", "end", "pageup", "pagedown")
+        assert last.cursor == 20
+        await pilot.press("escape")
+        assert transcript.chosen is None and not screen.query_one(Column).display
+        await pilot.press("enter")
+        assert isinstance(screen.focused, PromptArea)
+
+
+@pytest.mark.action("Transcript.inspect")
+async def test_the_chosen_text_goes_to_inspect(workbench: Any) -> None:
+    async with workbench("quickstart").run_test() as pilot:
+        screen = await open_brief(pilot)
+        await send(pilot, "one")
+        await finished(pilot, screen)
+        await pilot.press("escape", "i")
+        await until(pilot, lambda: pilot.app.screen is not screen)

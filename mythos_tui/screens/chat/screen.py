@@ -178,7 +178,7 @@ class ChatScreen(Behind):
             return
         self.sides[self.side].depth = self.query_one(Controls).depth
         self._act_on(1 - self.side)
-        self.query_one(Transcript).other_side()
+        self.query_one(Transcript).show_side(self.side)
 
     def _act_on(self, side: int) -> None:
         self.side = side
@@ -278,7 +278,7 @@ class ChatScreen(Behind):
         if action == "leave_field":
             return not self.request and self.focused is not None and not isinstance(self.focused, Transcript)
         if action == "close_column":
-            return self.is_mounted and self.query_one(Transcript).chosen is not None and not self.request
+            return isinstance(self.focused, Transcript) and self.focused.chosen is not None and not self.request
         return super().check_action(action, parameters)
 
     @on(Transcript.PromptWanted)

@@ -98,12 +98,11 @@ class Transcript(VerticalScroll, can_focus=True, inherit_bindings=False):
             if there.numbers:
                 self.choose(there, there.numbers[0 if by > 0 else -1])
 
-    def other_side(self) -> None:
-        """The cursor to the answer beside, if there is one and a cursor."""
-        if self.chosen and len(pair := self.rows[self.current_row].exchanges) == 2:
-            there = pair[pair[0] is self.chosen]
-            if there.numbers:
-                self.choose(there, min(self.chosen.cursor or 0, there.numbers[-1]))
+    def show_side(self, side: int) -> None:
+        """The cursor, if there is one, to this side's answer."""
+        pair = self.rows[self.current_row].exchanges if self.chosen else ()
+        if self.chosen and side < len(pair) and pair[side].numbers and pair[side] is not self.chosen:
+            self.choose(pair[side], min(self.chosen.cursor or 0, pair[side].numbers[-1]))
 
     def choose(self, exchange: Exchange, number: int) -> None:
         """Put the cursor on a token and show it."""
