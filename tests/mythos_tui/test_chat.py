@@ -231,7 +231,7 @@ async def test_a_dense_model_has_no_depth_controls_and_is_tinted_by_probability(
         tokens = screen.query_one(TokenView).tokens
         assert tokens[2][1] == 2.0 and tokens[3][1] == 1.5
         assert "loops" not in shown(screen, ".statistics")
-        assert shown(screen, "#dial") == "depth none: a dense model computes every token once"
+        assert shown(screen, "#dial") == "depth none: a dense model computes tokens once"
         await pilot.press("escape", "minus", "x", "left")
         await until(pilot, lambda: "read out after each layer" in shown(screen, "#column-text"))
         assert "no loops, no halting" in shown(screen, "#column-text")

@@ -81,7 +81,7 @@ class Depth:
         if ready is None:
             return text.append("not known before the checkpoint is loaded", "dim")
         if ready.max_loops <= 1:
-            return text.append("none: a dense model computes every token once", "dim")
+            return text.append("none: a dense model computes tokens once", "dim")
         loops = int(self.loops) if self.loops.isdecimal() and int(self.loops) else ready.loops
         most = max(ready.max_loops, loops)
         if most <= DOTS:
