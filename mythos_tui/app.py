@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from dataclasses import replace
@@ -22,6 +23,7 @@ from mythos_tui.screens.help.tour import STEPS, following
 from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS, Context
 from mythos_tui.settings_file import Loaded, load_settings, remember, tour_was_seen
 from mythos_tui.theme import THEMES
+from mythos_tui.widgets.locale import speaks_unicode
 from mythos_tui.widgets.text import visible
 
 if TYPE_CHECKING:
@@ -92,6 +94,8 @@ class MythosApp(App[None]):
         self.theme = wanted if wanted in self.available_themes else THEMES[0].name
         self.last_checkpoint: Path | None = None
         self.inference: InferenceClient | None = None
+        self.glyphs = self.settings.glyphs
+        self._keep_to_ascii()
         self.said: deque[str] = deque(maxlen=100)
         self.set_reactive(MythosApp.tour_step, 0 if tour else None)
         self.set_keymap({name: ",".join(keys) for name, keys in self.settings.keys.items()})
@@ -106,6 +110,13 @@ class MythosApp(App[None]):
             tour_was_seen()
         if self.inference is not None:
             await self.inference.close()
+
+    def _keep_to_ascii(self) -> None:
+        """Everything is drawn in ASCII where the settings or the locale say so."""
+        if self.glyphs == "ascii" or (self.glyphs == "auto" and not speaks_unicode(os.environ)):
+            from mythos_tui.widgets.glyphs import ASCII_FILTER
+
+            self._filters.append(ASCII_FILTER)
 
     def _remember_theme(self, name: str) -> None:
         if name != self.settings.theme:

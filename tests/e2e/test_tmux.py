@@ -1,0 +1,91 @@
+"""The workbench in a real terminal: sizes, colours, locales, detaching, and a log that would like to rule the screen."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.terminal import Terminal
+from tests.e2e.tmux import INSTALLED, Tmux
+from tests.fakes.runs import FakeRun
+
+pytestmark = pytest.mark.skipif(not INSTALLED, reason="there is no tmux here; install it, say apt-get install tmux")
+ROOT = Path(__file__).parents[2]
+WORKBENCH = [sys.executable, "-m", "mythos_tui", "--configs", str(ROOT / "configs")]
+
+HOSTILE = (
+    "\x1b]0;TITLE TAKEN\x07title\n"
+    "\x1b[2J\x1b[Hcleared \x1b[31mred\x1b[0m\n"
+    "\x1b[?1049lleft the screen \x1bc reset\n"
+    "\x9b31mC1 \x90q\x9c \u202eesrever \u200bzero\n"
+    "[red]markup[/red] [link=file:///etc/passwd]click[/link] [@click=app.leave]leave[/]\n"
+    "back\bspace \x07 bell \r carriage\n"
+    "\x1b[6n\x1b[c\x1b[>q asks the terminal\n"
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> FakeRun:
+    """A live run with numbers and a hostile log."""
+    made = FakeRun(tmp_path / "runs", "hostile")
+    made.metrics(*range(10, 400, 10))
+    made.status("running", 390, loss=3.25, message="[bold]not bold[/bold]\x1b[5m")
+    made.log(HOSTILE)
+    return made
+
+
+def environ(**more: str) -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT), "COLORTERM": "", **more}
+
+
+def test_sizes_detaching_and_a_hostile_log(tmp_path: Path, run: FakeRun):
+    with Tmux(WORKBENCH, tmp_path, env=environ(LC_ALL="C.UTF-8")) as tmux:
+        tmux.wait_for("● running", "hostile", "Loss")
+        # The log is shown and never obeyed.
+        text = tmux.wait_for("␛[2J␛[Hcleared ␛[31mred␛[0m", "[red]markup[/red]", "[@click=app.leave]leave[/]")
+        for shown in (
+            "[bold]not bold[/bold]␛[5m",
+            "\\u202eesrever",
+            "back␈space ␇ bell ␍ carriage",
+            "␛[6n␛[c␛[>q asks",
+        ):
+            assert shown in text, f"{shown} is not in\n{text}"
+        assert tmux.do("display-message", "-p", "#{pane_title} #{alternate_on}").split()[-1] == "1"
+        assert "TAKEN" not in tmux.do("display-message", "-p", "#{pane_title}")
+        assert any(one.startswith("48;5;") for one in ";".join(tmux.colours).replace(";48", " 48").split())
+        # A storm of sizes, down to hardly anything, and back: whole again, nothing left over.
+        before = tmux.text
+        for columns, rows in ((80, 24), (200, 60), (24, 6), (61, 18), (300, 20), (1, 1), (24, 6)):
+            tmux.resize(columns, rows)
+            time.sleep(0.03)
+        assert "needs at" in tmux.wait_for("24x6")
+        assert max(len(line) for line in tmux.text.splitlines()) <= 24
+        tmux.resize(120, 36)
+        tmux.wait_for("● running", "Loss", "␛[2J␛[Hcleared")
+        assert tmux.text.splitlines()[0] == before.splitlines()[0]
+        # Left and come back to, from two terminals of other sizes; the run had news meanwhile.
+        attach = ["/usr/bin/env", "tmux", "-S", str(tmux.socket), "attach"]
+        with Terminal(attach, tmp_path, 100, 30, {"TERM": "xterm-256color"}) as first:
+            first.wait_for("hostile", "Loss")
+            first.press("^b", "d")
+            first.wait_for_exit()
+        run.metrics(400, loss=3.125)
+        run.status("running", 400, loss=3.125)
+        with Terminal(attach, tmp_path, 90, 28, {"TERM": "xterm-256color"}) as second:
+            second.wait_for("hostile", "3.125", "step 400")
+            second.press("q")
+            second.pump(1)
+        assert "hostile" in second.text and "Training goes on without the workbench" in second.text
+
+
+def test_sixteen_colours_without_utf_8(tmp_path: Path, run: FakeRun):
+    with Tmux(WORKBENCH, tmp_path, term="screen", env=environ(LC_ALL="C")) as tmux:
+        text = tmux.wait_for("running", "hostile", "Loss", "[red]markup[/red]")
+        assert text.isascii(), [char for char in text if not char.isascii()]
+        numbers = [one for colour in tmux.colours for one in colour.replace(":", ";").split(";")]
+        assert numbers and not {"38", "48"} & set(numbers), "more than sixteen colours"
+        tmux.press("?")
+        assert tmux.wait_for("Help", "Every run in the runs folder", "Save a checkpoint").isascii()
