@@ -6,6 +6,7 @@ A token was predicted at the position before it; everything here is of that posi
 from __future__ import annotations
 
 import math
+from itertools import takewhile
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -22,26 +23,35 @@ NAME = 12
 BAR = 10
 
 
-class Column(VerticalScroll, can_focus=False):
-    """The side panel while the cursor is on a token."""
+class Column(VerticalScroll, can_focus=True):
+    """The side panel while the cursor is on a token. With the focus it scrolls by the arrow keys."""
+
+    help_text = (
+        "Everything here is of the position that predicted the token, the one before it. Read-outs: what the model would "
+        "have said had it stopped there; KL is what that would lose against its final prediction, in nats. The bars below "
+        "are the exit rule's own number, loop by loop."
+    )
 
     def compose(self) -> ComposeResult:
         yield Static("", id="column-text")
 
     def show(self, exchange: Exchange, note: str = "") -> None:
         """Everything that is known of the token under the cursor; `note` says what is still missing."""
-        text = column_text(exchange.answer, exchange.cursor or 0, exchange.trace, note)
+        most = max(3, self.size.height - 26)
+        text = column_text(exchange.answer, exchange.cursor or 0, exchange.trace, note, most)
         self.query_one("#column-text", Static).update(text)
         self.scroll_home(animate=False)
 
 
-def column_text(answer: Answer, number: int, trace: TraceResult | None, note: str = "") -> Text:
-    """For token `number` of an answer's message and tokens."""
+def column_text(answer: Answer, number: int, trace: TraceResult | None, note: str = "", most: int = 8) -> Text:
+    """For token `number` of an answer's message and tokens, with at most so many candidates."""
     text = Text(no_wrap=True, overflow="ellipsis", end="")
     piece, generated = answer.pieces[number], number >= len(answer.prompt)
     text.append(f"{crop(visible(piece.text, spaces=True), WIDTH - 2)}\n", "bold")
     whose = "generated" if generated else "yours"
     text.append(f"token {number + 1} of {len(answer.pieces)} · {whose}\n", "dim")
+    if parts := len(list(takewhile(lambda one: not one.text, reversed(answer.pieces[:number])))):
+        text.append(f"completes a character begun {parts} token{'s' * (parts > 1)}\nbefore\n", "dim")
     at = answer.earlier + number - 1
     known = trace is not None and 0 <= at < len(trace.loops)
     if piece.probability is not None:
@@ -54,7 +64,7 @@ def column_text(answer: Answer, number: int, trace: TraceResult | None, note: st
     if answer.limit > 1:
         _pair(text, "loops", f"{piece.loops} of {answer.limit} to {'predict' if generated else 'read'} it")
     if known and trace is not None:
-        _candidates(text, trace, at, piece.text)
+        _candidates(text, trace, at, most)
         _lens(text, trace, at)
         _halting(text, trace, at)
         _experts(text, trace, at)
@@ -88,12 +98,12 @@ def _name(trace: TraceResult, token: int, width: int = NAME) -> str:
     return fit(visible(trace.lens.texts.get(token, "?"), spaces=True), width)
 
 
-def _candidates(text: Text, trace: TraceResult, at: int, came: str) -> None:
+def _candidates(text: Text, trace: TraceResult, at: int, most: int) -> None:
     """The likeliest tokens of the prediction, with what came marked."""
     last = _steps(trace, at) - 1
     following = trace.ids[at + 1] if at + 1 < len(trace.ids) else -1
     _heading(text, "chosen among")
-    for token, p in zip(trace.lens.ids[at][last], trace.lens.p[at][last], strict=True):
+    for token, p in zip(trace.lens.ids[at][last][:most], trace.lens.p[at][last][:most], strict=True):
         if p is None:
             continue
         chosen = token == following

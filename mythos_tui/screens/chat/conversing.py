@@ -217,6 +217,13 @@ class Conversing(CheckpointScreen):
         for id, asked in self._asked.items():
             asked.client.cancel(id)
 
+    def give_up(self) -> None:
+        """Stop, and wait for no more answers; what came is kept."""
+        self.stop()
+        for id in list(self._asked):
+            self._asked[id].exchange.answer.reason = "cancelled"
+            self._settle(id)
+
     def on_unmount(self) -> None:
         """What came of an answer that is under way is kept."""
         if self._asked:

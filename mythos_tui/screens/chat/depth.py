@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mythos.contract.config import EXIT_RULES
 from mythos.contract.protocol import Ready
-from mythos_tui.widgets.text import crop, visible
+from mythos_tui.widgets.text import visible
 
 THRESHOLDS = {"gate": "0.8", "confidence": "0.9", "kl": "0.01", "state_delta": "0.05"}
 DOTS = 16
@@ -108,15 +108,14 @@ def rules_of(ready: Ready) -> list[str]:
     return ["", *(rule for rule in dict.fromkeys(known) if rule in EXIT_RULES and rule != "auto")]
 
 
-def dial(sides: list[tuple[Depth, Ready | None, str]], active: int, width: int) -> Text:
-    """The lines of all sides, the active one first to the eye."""
+def dial(sides: list[tuple[Depth, Ready | None, str]], active: int) -> Text:
+    """The lines of all sides, the active one marked."""
     names = ["", ""] if len(sides) == 1 else ["A", "B"]
     lines = []
     for number, (depth, ready, title) in enumerate(sides):
         name = f"{'▶' if number == active else ' '} {names[number]}" if len(sides) > 1 else ""
         line = depth.line(ready, name, number == active)
         if title:
-            line.append(f" · {crop(visible(title), max(8, width - line.cell_len - 3))}", "dim")
-        line.truncate(max(1, width), overflow="ellipsis")
+            line.append(f" · {visible(title)}", "dim")
         lines.append(line)
     return Text("\n").join(lines)

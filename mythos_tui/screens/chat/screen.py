@@ -122,7 +122,7 @@ class ChatScreen(Behind):
             self.sides[n].depth if n != self.side else self.query_one(Controls).depth for n in range(len(self.sides))
         ]
         rows = [(depth, self.ready_of(n), self._title(n)) for n, depth in enumerate(sides)]
-        self.query_one("#dial", Static).update(dial(rows, self.side, self.query_one("#dial").content_size.width or 80))
+        self.query_one("#dial", Static).update(dial(rows, self.side))
 
     def _title(self, side: int) -> str:
         path = self.checkpoint_of(side)
@@ -133,7 +133,7 @@ class ChatScreen(Behind):
         self._show_dial()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.call_after_refresh(self._show_dial)
+        self._show_column()
 
     def _turn(self, change: Any) -> None:
         """Change the depth of the side that keys act on, where its model has any."""
@@ -178,12 +178,12 @@ class ChatScreen(Behind):
             return
         self.sides[self.side].depth = self.query_one(Controls).depth
         self._act_on(1 - self.side)
-        self.query_one(Transcript).show_side(self.side)
 
     def _act_on(self, side: int) -> None:
         self.side = side
         self.query_one(Controls).adapt(self.ready_of(side))
         self.query_one(Controls).set_depth(self.sides[side].depth)
+        self.query_one(Transcript).show_side(side)
         self._show_dial()
         self.refresh_bindings()
 
@@ -250,11 +250,9 @@ class ChatScreen(Behind):
 
     async def action_new(self) -> None:
         """Stop, and begin a new conversation; this one is kept."""
-        self.stop()
+        self.give_up()
         self._close_column()
         self.show_notice("")
-        self._asked.clear()
-        self.request = ""
         box = self.query_one(TemplateBox)
         await self.show_conversation(Conversation(template=box.template.name, system=box.system))
         self.query_one(PromptArea).focus()

@@ -19,7 +19,7 @@ class TemplateBox(Vertical):
     help_text = (
         "A base model only continues text. A template says what text your messages make: with what words around them, "
         "whether earlier ones are read again, and what ends an answer. Your own go into the folder `templates` beside "
-        "settings.yaml; docs/protocol.md and the README show one."
+        "settings.yaml; docs/chat.md shows one."
     )
 
     class Changed(Message):

@@ -49,6 +49,8 @@ class Transcript(VerticalScroll, can_focus=True, inherit_bindings=False):
         """Back to the prompt."""
 
     chosen: Exchange | None = None
+    side = 0
+    """Of two answers side by side, the one that keys go to first."""
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -60,10 +62,11 @@ class Transcript(VerticalScroll, can_focus=True, inherit_bindings=False):
 
     @property
     def current(self) -> Exchange | None:
-        """The exchange with the cursor, else the first of the newest row."""
+        """The exchange with the cursor, else that of the newest row."""
         if self.chosen and self.chosen.is_attached:
             return self.chosen
-        return self.rows[-1].exchanges[0] if self.rows else None
+        pair = self.rows[-1].exchanges if self.rows else ()
+        return pair[min(self.side, len(pair) - 1)] if pair else None
 
     @property
     def current_row(self) -> int:
@@ -99,7 +102,8 @@ class Transcript(VerticalScroll, can_focus=True, inherit_bindings=False):
                 self.choose(there, there.numbers[0 if by > 0 else -1])
 
     def show_side(self, side: int) -> None:
-        """The cursor, if there is one, to this side's answer."""
+        """The cursor, if there is one, to this side's answer; later ones begin there."""
+        self.side = side
         pair = self.rows[self.current_row].exchanges if self.chosen else ()
         if self.chosen and side < len(pair) and pair[side].numbers and pair[side] is not self.chosen:
             self.choose(pair[side], min(self.chosen.cursor or 0, pair[side].numbers[-1]))
