@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from mythos.contract.checkpoints import find_checkpoint, new_checkpoint, read_manifest
 from mythos.contract.config import Config, InferConfig
@@ -21,6 +22,9 @@ from mythos.models.build import Model, build_model, count_parameters
 
 if TYPE_CHECKING:
     from mythos.data.tokenizer import Tokenizer
+
+ALIGNMENT = 64
+"""Bytes at a multiple of which torch's CPU memory begins."""
 
 
 @dataclass
@@ -66,10 +70,16 @@ def load_weights(model: Model, file: Path, device: str | torch.device = "cpu") -
         raise CheckpointError(
             f"{file} does not fit its config.yaml: {odd[0]} differs.", "The two files come from different models."
         )
-    model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in weights.items()}, assign=True)
+    weights = {name: aligned(t.float() if t.is_floating_point() else t) for name, t in weights.items()}
+    model.load_state_dict(weights, assign=True)
     for name, parameter in model.named_parameters():
         if name.endswith("router.weight"):
             parameter.requires_grad_(getattr(model.config, "router", "learned") == "learned")
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor where torch itself would have put it. A file's lie anywhere, and matrix products round by that."""
+    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
 def write_weights(
@@ -79,7 +89,7 @@ def write_weights(
     write_files(directory, weights_of(model, dtype), config, tokenizer)
 
 
-def weights_of(model: Model, dtype: torch.dtype = torch.float32, copy: bool = False) -> dict[str, torch.Tensor]:
+def weights_of(model: Model, dtype: torch.dtype = torch.float32, copy: bool = False) -> dict[str, Tensor]:
     """Parameters and buffers by name, in host memory; a `copy` stays as it is while the model learns on."""
     return {
         name: t.detach().to("cpu", dtype if t.is_floating_point() else t.dtype, copy=copy).contiguous()
@@ -87,7 +97,7 @@ def weights_of(model: Model, dtype: torch.dtype = torch.float32, copy: bool = Fa
     }
 
 
-def write_files(directory: Path, weights: dict[str, torch.Tensor], config: Config, tokenizer: Path) -> None:
+def write_files(directory: Path, weights: dict[str, Tensor], config: Config, tokenizer: Path) -> None:
     """`write_weights` of what `weights_of` gave."""
     save_file(weights, directory / "model.safetensors")
     (directory / "config.yaml").write_text(dump_config(config), encoding="utf-8")

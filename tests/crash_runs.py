@@ -47,8 +47,8 @@ def make_run(folder: Path, runs: Path, name: str, *overrides: str) -> RunPaths:
     return create_run(runs, name, config, ["crash_runs"])
 
 
-def fork_worker(paths: RunPaths, resume: bool) -> int:
-    """The pid of a worker that is a fork of this process."""
+def fork_worker(paths: RunPaths, resume: bool, first: Callable[[], object] = int) -> int:
+    """The pid of a worker that is a fork of this process, and does something first."""
     from mythos.train import device, worker
 
     if pid := os.fork():
@@ -58,6 +58,7 @@ def fork_worker(paths: RunPaths, resume: bool) -> int:
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
+        first()
         code = worker.main([str(paths.root), str(acquire_lock(paths)), *(["--resume"] if resume else [])])
     finally:
         os._exit(code if "code" in locals() else 70)

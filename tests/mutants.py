@@ -44,7 +44,7 @@ def mutant(defect: str, file: str, old: str, new: str, *tests: str) -> Mutant:
     return Mutant(defect, f"mythos/{file}", ((old, new),), tests or (INVARIANTS,))
 
 
-UPDATE = "layer.update_bias(load, config.objective.router_bias_rate)"
+UPDATE = "layer.update_bias(load, rate)"
 MUTANTS = (
     # Experts
     mutant("router bias that nothing updates", "train/loop.py", UPDATE, "pass", BIAS),

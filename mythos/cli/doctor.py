@@ -1,8 +1,11 @@
-"""`mythos doctor`: the playbook over a run's files or a checkpoint's weights. Nothing is written, nothing is trusted."""
+"""`mythos doctor`: the playbook over a run's files or a checkpoint's weights, or the text that a step was made of.
+
+Nothing is written, nothing is trusted.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +25,10 @@ LEVELS = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Finding:
-    """A page of the playbook with this patient's evidence; `step` is where it began, None where that means nothing."""
+    """A page of the playbook with this patient's evidence; `step` is where it began, None where that means nothing.
+
+    `around` is the file that the trainer wrote of the metrics and batches around it, "" where there is none.
+    """
 
     kind: str
     level: str
@@ -31,6 +37,7 @@ class Finding:
     evidence: str
     cause: str
     advice: str
+    around: str = ""
 
 
 def doctor(
@@ -38,9 +45,16 @@ def doctor(
         str, typer.Argument(metavar="RUN|CHECKPOINT", help="Name or directory of a run, or a checkpoint directory.")
     ],
     runs: Runs = DEFAULT_RUNS,
+    batch: Annotated[
+        int | None, typer.Option("--batch", metavar="STEP", help="Show the text that this step of the run learnt from.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Look for known troubles of a run or a checkpoint: symptom, evidence, likely cause, what to change."""
+    if batch is not None:
+        from mythos.cli.batch import show
+
+        return show(existing_run(runs, target), batch, as_json)
     findings, looked_at = examine(target, runs)
     findings.sort(key=lambda finding: (LEVELS.index(finding.level), finding.step or 0))
     if as_json:
@@ -49,7 +63,8 @@ def doctor(
     for one in findings:
         where = "" if one.step is None else f", from step {one.step}"
         say(f"{one.level}: {one.symptom}{where}\n  evidence  {one.evidence}")
-        say(f"  cause     {one.cause}\n  change    {one.advice}\n")
+        around = f"\n  around    {one.around}, and mythos doctor {target} --batch {one.step}" if one.around else ""
+        say(f"  cause     {one.cause}\n  change    {one.advice}{around}\n")
     verdict = f"{len(findings)} found" if findings else "Nothing found"
     say(f"{verdict}. Looked at: {', '.join(looked_at) or 'nothing, as there is nothing yet'}.")
 
@@ -67,6 +82,7 @@ def examine(target: str, runs: Path) -> tuple[list[Finding], list[str]]:
         raise RunError(f"{paths.identity} is damaged.", "`mythos runs` lists the runs that can be read.")
     config = load_config(paths.config)
     findings, looked_at = examine_records(paths, config)
+    findings = [replace(one, around=_around(paths, one)) for one in findings]
     findings += examine_state(summary, config)
     whole = list_checkpoints(paths.checkpoints)
     if whole:
@@ -123,6 +139,12 @@ def examine_checkpoint(directory: Path) -> tuple[list[Finding], list[str]]:
     step = manifest.get("step") if isinstance(manifest.get("step"), int) else None
     names = f"{directory.name} ({', '.join(looked_at)})"
     return [_page(kind, evidence, step) for kind, evidence in signs], [names]
+
+
+def _around(paths: RunPaths, finding: Finding) -> str:
+    """The file that the trainer wrote when it told of this, or ""."""
+    path = paths.alerts / f"step-{finding.step or 0:08d}-{finding.kind}.json"
+    return str(path) if path.is_file() else ""
 
 
 def _first_of_each_kind(alerts: list[Alert]) -> list[Finding]:

@@ -170,6 +170,8 @@ def _event(e: dict[str, Any]) -> str:
         return f"device: {e.get('device')}, {e.get('precision')}, {e.get('threads')} threads, {peak} peak"
     if kind in ("alert", "error"):
         return f"{kind}: {e.get('message')} {e.get('hint', '')}".rstrip()
+    if kind == "skipped" and isinstance(e.get("steps"), dict):
+        return f"left out: {'; '.join(f'{why} {steps}' for why, steps in e['steps'].items())}"
     return ""
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 Level = Literal["note", "warning", "error"]
 Action = Literal["note", "skip", "pause", "stop"]
 """note: tell, and go on. skip: leave out such updates, and go on. pause, stop: as the commands do."""
+SKIPPABLE = ("nan", "loss_spike", "gradient_spike")
+"""Kinds that a step shows before its update is made."""
 
 
 class Limit(NamedTuple):

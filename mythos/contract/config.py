@@ -424,8 +424,10 @@ class AlertConfig(Section):
     nan: StepPolicy = setting(
         "stop", "Loss or gradient is NaN or infinite: skip leaves out such updates, stop saves nothing of them."
     )
-    loss_spike: Policy = setting("note", "The loss jumps six robust deviations above its past.")
-    gradient_spike: Policy = setting("note", "The gradient's norm jumps likewise.")
+    loss_spike: StepPolicy = setting(
+        "note", "The loss jumps six robust deviations above its past; skip judges every step, also those not logged."
+    )
+    gradient_spike: StepPolicy = setting("note", "The gradient's norm jumps likewise.")
     expert_collapse: Policy = setting("note", "Few experts take most tokens, or some take none.")
     halting_collapse: Policy = setting("note", "Learned halting stops every token at the same loop.")
     state_growth: Policy = setting("note", "The state's norm goes on growing from loop to loop.")

@@ -1,6 +1,7 @@
 """The run directory: names, layout and writers. Readers are in `watch`, liveness in `liveness`.
 
     runs/<run>/ config.yaml run.json status.json worker.lock metrics.jsonl events.jsonl output.log control/ checkpoints/
+                alerts/ (once there was one)
 
 The worker is the only writer, except for `control/`, into which anyone may put a command.
 """
@@ -56,6 +57,7 @@ class RunPaths:
     log = property(lambda self: self.root / "output.log")
     control = property(lambda self: self.root / "control")
     checkpoints = property(lambda self: self.root / "checkpoints")
+    alerts = property(lambda self: self.root / "alerts")
 
 
 def run_paths(runs: str | Path, name: str) -> RunPaths:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -84,10 +85,35 @@ class Loader:
                 )
         self._go_to(int(state["epoch"]), int(state["position"]))
 
+    @property
+    def drawn(self) -> int:
+        """Chunks that all ranks together have drawn since the first epoch began."""
+        return self.epoch * self.chunks + self.position
+
+    def starts(self, drawn: int, number: int) -> list[int]:
+        """First tokens of the `number` chunks that follow on the first `drawn` ones, those of all ranks.
+
+        The loader stays where it is.
+        """
+        found = []
+        for epoch, places in groupby(range(drawn, drawn + number), lambda place: place // self.chunks):
+            order, offset = self._epoch(epoch)
+            found += [offset + order[place % self.chunks] * self.sequence for place in places]
+        return found
+
+    def documents_at(self, start: int) -> tuple[int, int]:
+        """Indices of the first and the last document that the T + 1 tokens from `start` belong to."""
+        first, last = np.searchsorted(self._document_starts, [start, start + self.sequence], side="right") - 1
+        return int(first), int(last)
+
+    def _epoch(self, epoch: int) -> tuple[Shuffle, int]:
+        """The order of an epoch's chunks, and where the first of them begins."""
+        shuffle = Shuffle(self.chunks, np.random.default_rng([self.seed, epoch]))
+        return shuffle, self._left_over if epoch % 2 else 0
+
     def _go_to(self, epoch: int, position: int) -> None:
         self.epoch, self.position = epoch, position
-        self._order = Shuffle(self.chunks, np.random.default_rng([self.seed, epoch]))
-        self._offset = self._left_over if epoch % 2 else 0
+        self._order, self._offset = self._epoch(epoch)
 
     def _draw(self) -> list[int]:
         """First tokens of this rank's chunks of the next batch."""

@@ -24,6 +24,7 @@ from mythos.train.signs import (
     expert_collapse,
     halting_collapse,
     kind_of_step,
+    left_out,
     not_finite,
     relief,
     rho_at_bound,
@@ -74,19 +75,22 @@ class Guard:
     def observe(self, metrics: dict[str, Any]) -> list[Alert]:
         """Judge one record of metrics.jsonl; returns the troubles that begin with it."""
         self.step = int(metrics["step"])
-        broken = not_finite(metrics)
-        alerts = self._judge("nan", broken, at_once=not scaled_overflow(metrics, self.config))
+        broken, skipped = not_finite(metrics), left_out(metrics, "nan")
+        at_once = bool(skipped) or not scaled_overflow(metrics, self.config)
+        alerts = self._judge("nan", skipped or broken, at_once)
         if broken:
             return alerts
         self.since.append(cross_entropy(metrics))
         for kind, sign in self._signs().items():
-            alerts += self._judge(kind, sign(metrics))
+            evidence = sign(metrics)
+            skips = getattr(self.config.alerts, kind) == "skip"
+            alerts += self._judge(kind, left_out(metrics, kind) if skips else evidence)
         return alerts
 
     def _signs(self) -> dict[str, Callable[[dict[str, Any]], str | None]]:
         return {
-            "loss_spike": lambda m: self._spike("loss", cross_entropy(m), kind_of_step(m, self.config)),
-            "gradient_spike": lambda m: self._spike("gradient", m["grad_norm"], kind_of_step(m, self.config)),
+            "loss_spike": lambda m: self._spike("loss", cross_entropy(m), m),
+            "gradient_spike": lambda m: self._spike("gradient", m["grad_norm"], m),
             "expert_collapse": lambda m: expert_collapse(m, self.config),
             "halting_collapse": lambda m: halting_collapse(m, self.config),
             "state_growth": state_growth,
@@ -139,12 +143,13 @@ class Guard:
         page = PLAYBOOK[kind]
         return [Alert(kind, page.level, self.step, evidence, page.advice, getattr(self.config.alerts, kind))]
 
-    def _spike(self, name: str, value: float, kind_of_step: str) -> str | None:
+    def _spike(self, name: str, value: float, metrics: dict[str, Any]) -> str | None:
         """In logarithms, only upwards: distance from the latest values of the same kind of step, in units of their spread.
 
         The spread is 1.4826 · median |difference of neighbours| / √2: a falling loss widens it less than it would a MAD.
         """
-        past = self.past.setdefault(f"{name} {kind_of_step}", _window())
+        kind = kind_of_step(len(metrics.get("state_norm") or []), metrics["loss_parts"], self.config)
+        past = self.past.setdefault(f"{name} {kind}", _window())
         here, known, least = math.log(max(value, 1e-12)), list(past), int(limit("spike_least"))
         past.append(here)
         if len(known) < least:

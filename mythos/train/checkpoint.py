@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mythos.checkpoint import load_weights, weights_of, write_files
+from mythos.checkpoint import aligned, load_weights, weights_of, write_files
 from mythos.contract.checkpoints import (
     find_checkpoint,
     list_checkpoints,
@@ -142,9 +142,8 @@ def restore(checkpoint: Path, trainer: Trainer) -> None:
     load_weights(trainer.model, checkpoint / "model.safetensors", trainer.device.name)
     trainer.rebind()
     try:
-        trainer.restore(
-            load_file(state / "trainer.safetensors"), json.loads((state / "trainer.json").read_text(encoding="utf-8"))
-        )
+        tensors = {name: aligned(tensor) for name, tensor in load_file(state / "trainer.safetensors").items()}
+        trainer.restore(tensors, json.loads((state / "trainer.json").read_text(encoding="utf-8")))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"The training state in {checkpoint} cannot be used: {error}.", "Resume from an earlier checkpoint."

@@ -21,12 +21,14 @@ from mythos.data.shards import Split
 from mythos.models.build import Model, build_model, compile_for_training
 from mythos.models.recurrent import moe_layers
 from mythos.models.telemetry import Telemetry
+from mythos.train.brake import Brake
 from mythos.train.device import Device
 from mythos.train.distributed import Parallel, merge, skip_draws, whole_model
 from mythos.train.objectives import Loss
 from mythos.train.optim import Optimizer
 from mythos.train.ranks import Ranks, check_parts
 from mythos.train.schedule import LoopSampler, Plan, lr_share
+from mythos.train.signs import kind_of_step
 
 ALONE = Ranks()
 Result = TypeVar("Result")
@@ -57,6 +59,8 @@ class StepResult:
     muon_lr: float
     flops: float
     telemetry: Telemetry
+    skipped: Tensor | None = None
+    """Which of SKIPPABLE were a reason to leave out the update, bool [3]; None where the run never does."""
 
 
 class Trainer:
@@ -74,6 +78,7 @@ class Trainer:
         sizes = config.train.sequence, config.train.batch_size, config.train.seed
         self.loader = Loader(train, *sizes, rank=ranks.rank, world=ranks.world)
         self.sampler = LoopSampler(config) if isinstance(config.model, RecurrentConfig) else None
+        self.brake = Brake(config.alerts)
         self.steps_done = 0
         self.tokens_done = 0
         self.seconds_done = 0.0  # told by the worker; rank 0's count
@@ -86,8 +91,7 @@ class Trainer:
     @cached_property
     def optimizer(self) -> Optimizer:
         """Of the parameters as they are once shared out."""
-        skips = self.config.alerts.nan == "skip"
-        return Optimizer(self.parallel.model, self.config.train, self.device.scaler(), skips)
+        return Optimizer(self.parallel.model, self.config.train, self.device.scaler())
 
     def rebind(self) -> None:
         """New parameters have replaced the old ones: share them out anew, with a fresh optimizer."""
@@ -106,11 +110,9 @@ class Trainer:
             if not name.startswith("halt."):
                 parameter.requires_grad_(not plan.gate_only)
         loss = merge(self._passes(batch, plan), self.ranks)
-        grad_norm = self.optimizer.step()
-        load = loss.telemetry.expert_load
-        if load is not None and config.objective.router_bias_rate and not plan.gate_only:
-            for layer in moe_layers(self.model):
-                layer.update_bias(load, config.objective.router_bias_rate)
+        grad_norm, skipped = self._update(loss, plan)
+        if not plan.gate_only:
+            self._balance(loss, skipped)
         tokens = batch[0].numel() * self.ranks.world
         self.steps_done += 1
         self.tokens_done += tokens
@@ -125,7 +127,33 @@ class Trainer:
             muon_lr,
             flops_training(config, plan.loops, len(plan.depths), 0 if plan.gate_only else plan.gradient_loops) * tokens,
             loss.telemetry,
+            skipped,
         )
+
+    def _update(self, loss: Loss, plan: Plan) -> tuple[Tensor, Tensor | None]:
+        """Let the optimizer move, unless the step is to be left out: the gradient's norm, and `StepResult.skipped`."""
+        if not self.brake:
+            return self.optimizer.step(), None
+        reasons: list[Tensor] = []
+
+        def is_bad(norm: Tensor) -> Tensor:
+            kind, scaled = kind_of_step(plan.loops, loss.parts, self.config), self.optimizer.scaler.is_enabled()
+            found = self.brake.judge(kind, loss.parts.get("cross_entropy", loss.total), norm, scaled)
+            reasons.append(self.ranks.sum(found.int()) > 0)  # alike on all ranks, whatever their rounding
+            return reasons[0].any()
+
+        return self.optimizer.step(is_bad), reasons[0]
+
+    def _balance(self, loss: Loss, skipped: Tensor | None) -> None:
+        """Move the router biases, unless the step was left out."""
+        load, rate = loss.telemetry.expert_load, self.config.objective.router_bias_rate
+        if load is None or not rate:
+            return
+        for layer in moe_layers(self.model):
+            before = layer.router_bias.clone()
+            layer.update_bias(load, rate)
+            if skipped is not None:
+                layer.router_bias.copy_(before.where(skipped.any(), layer.router_bias))
 
     def _draw(self, seconds: float) -> tuple[list[Tensor], Plan]:
         """This rank's rows of the next batch (inputs, targets, perhaps documents), and the plan, the same on every rank."""
@@ -159,6 +187,7 @@ class Trainer:
         Whole and alike on every rank, so that a run may go on with another number of them.
         """
         tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
+        tensors |= {f"brake.{kind}": tensor for kind, tensor in self.brake.state().items()}
         tensors["rng.cpu"] = torch.get_rng_state()
         if self.device.name == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
@@ -173,8 +202,12 @@ class Trainer:
 
     def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """The inverse of `state`, after the weights have been loaded."""
-        prefix = "optimizer."
-        self.optimizer.restore({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+
+        def of(owner: str) -> dict[str, Tensor]:
+            return {name.removeprefix(owner): t for name, t in tensors.items() if name.startswith(owner)}
+
+        self.optimizer.restore(of("optimizer."))
+        self.brake.restore(of("brake."), self.device.name)
         torch.set_rng_state(tensors["rng.cpu"])
         if self.device.name == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mythos.contract.alerts import SKIPPABLE
 from mythos.train.loop import StepResult
 
 
@@ -53,6 +54,8 @@ class Meter:
         }
         if last.telemetry.state_norm:
             line |= self._recurrent(results, last)
+        if skipped := _skipped(results):
+            line["skipped"] = skipped
         self._results, self._since, self._paused = [], now, 0.0
         return line
 
@@ -71,3 +74,16 @@ class Meter:
             entropy = last.telemetry.router_mean("entropy")
             line["router_entropy"] = None if entropy is None else float(entropy)
         return {key: value for key, value in line.items() if value is not None}
+
+
+def _skipped(results: list[StepResult]) -> dict[str, list[tuple[int, float]]]:
+    """Steps that were left out, each with the loss or gradient norm that was the reason, by kind."""
+    judged = [(result, result.skipped) for result in results if result.skipped is not None]
+    found: dict[str, list[tuple[int, float]]] = {}
+    reasons = torch.stack([flags for _, flags in judged]).tolist() if judged else []
+    for (result, _), flags in zip(judged, reasons, strict=True):
+        for kind in [kind for kind, flag in zip(SKIPPABLE, flags, strict=True) if flag]:
+            loss = result.parts.get("cross_entropy", result.loss)
+            value = float(result.grad_norm if kind == "gradient_spike" else loss)
+            found.setdefault(kind, []).append((result.step, value))
+    return found

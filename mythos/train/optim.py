@@ -7,6 +7,8 @@ so a stack of experts [E, out, in] is handed over as E matrices that share its m
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,7 +29,6 @@ class Optimizer:
     """One step for all parameters; learning rates are set per step as a share of their peaks.
 
     `scaler` multiplies losses whose gradients would vanish in float16, and leaves out steps in which they overflow.
-    With `skip_bad`, so is every update whose gradient is NaN or infinite.
     """
 
     def __init__(
@@ -35,9 +36,8 @@ class Optimizer:
         model: nn.Module,
         config: TrainConfig,
         scaler: torch.amp.GradScaler | None = None,
-        skip_bad: bool = False,
     ) -> None:
-        self.config, self.skip_bad = config, skip_bad
+        self.config = config
         self.scaler = scaler or torch.amp.GradScaler(enabled=False)
         self.named = named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         hidden = [p for name, p in named if config.optimizer == "muon" and is_hidden_matrix(name, p)]
@@ -66,8 +66,11 @@ class Optimizer:
             self.muon.param_groups[0]["lr"] = self.config.muon_lr * share
         return self.config.lr * share, self.config.muon_lr * share
 
-    def step(self) -> Tensor:
-        """Clip, update, clear the gradients. Returns the gradient's norm before clipping, over all ranks."""
+    def step(self, is_bad: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Clip, update, clear the gradients. Returns the gradient's norm before clipping, over all ranks.
+
+        `is_bad` is told that norm and says, as a bool [] on the device, whether to leave out the update.
+        """
         for parameter, views in self.stacks:
             gradients = parameter.grad.unbind(0) if parameter.grad is not None else [None] * len(views)
             for view, gradient in zip(views, gradients, strict=True):
@@ -78,8 +81,12 @@ class Optimizer:
         for optimizer in learning:
             self.scaler.unscale_(optimizer)
         norm = whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip or float("inf")))
-        for optimizer in learning if not self.skip_bad or bool(norm.isfinite()) else []:
-            self.scaler.step(optimizer)
+        bad = is_bad(norm) if is_bad else None
+        if bad is not None and self.scaler.is_enabled():  # which waits for the device anyway
+            learning, bad = [] if bool(bad) else learning, None
+        for optimizer in learning:
+            with unless(bad, optimizer):
+                self.scaler.step(optimizer)
         self.scaler.update()
         for parameter in self.parameters + [view for _, views in self.stacks for view in views]:
             parameter.grad = None
@@ -107,3 +114,28 @@ class Optimizer:
 
     def _optimizers(self) -> list[tuple[str, torch.optim.Optimizer]]:
         return [("adamw", self.adamw)] + ([("muon", self.muon)] if self.muon is not None else [])
+
+
+@contextmanager
+def unless(bad: Tensor | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """A step within changes neither weights nor the optimizer's state where `bad` is true, without anyone reading it.
+
+    AdamW's kernel looks at such a flag, made for overflows. Muon's momentum moves towards itself, that is not at all, and
+    its weights are put back.
+    """
+    if bad is None:
+        yield
+    elif isinstance(optimizer, torch.optim.AdamW):
+        optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+        yield
+        del optimizer.found_inf  # type: ignore[attr-defined]
+    else:
+        learning = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        before = [p.detach().clone() for p in learning]
+        for p in learning:
+            momentum = optimizer.state[p].get("momentum_buffer", torch.zeros_like(p))
+            p.grad = torch.where(bad, momentum, p.grad)
+        yield
+        with torch.no_grad():
+            for p, old in zip(learning, before, strict=True):
+                p.copy_(torch.where(bad, old, p))

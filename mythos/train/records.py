@@ -1,8 +1,13 @@
-"""Where the numbers of a run go: metrics.jsonl, other programs (`sinks`), and the guard, whose alerts become events."""
+"""Where the numbers of a run go: metrics.jsonl, other programs (`sinks`), and the guard, whose alerts become events.
+
+What lay around an alert is kept beside them (`surroundings`).
+"""
 
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +15,23 @@ from mythos.contract.alerts import Alert, as_event
 from mythos.contract.config import Config
 from mythos.contract.rundir import LineWriter
 from mythos.contract.watch import read_json
+from mythos.data.loader import Loader
 from mythos.train.alerts import Guard
 from mythos.train.journal import Control, Journal, say
 from mythos.train.sinks import Sinks
+from mythos.train.surroundings import Surroundings
 
 
 class Records:
-    """One run's. Alerts act as commands do: `pause` and `stop`, the latter without saving where the numbers are broken."""
+    """One run's, from `step` on, where its loader stands.
 
-    def __init__(self, journal: Journal, control: Control, config: Config) -> None:
+    Alerts act as commands do: `pause` and `stop`, the latter without saving where the numbers are broken.
+    """
+
+    def __init__(self, journal: Journal, control: Control, config: Config, loader: Loader, step: int) -> None:
         self.journal, self.control = journal, control
         self.guard = Guard(config)
+        self.around = Surroundings(journal.paths, loader, step)
         self._file = LineWriter(journal.paths.metrics)
         self._sinks = Sinks(config.train.report_to, journal.paths, config.model_dump(mode="json"), self._tell)
         self._refused = False
@@ -31,6 +42,9 @@ class Records:
         if self._refused and not refused:
             say("metrics.jsonl cannot be written: its lines wait in memory")
         self._sinks.put(line)
+        self.around.add(line)
+        if skipped := line.get("skipped"):
+            self.journal.event("skipped", steps=skipped)
         self._obey(self.guard.observe(line))
 
     def evaluation(self, facts: dict[str, Any]) -> None:
@@ -42,29 +56,35 @@ class Records:
     def failed(self, error: Exception) -> None:
         """Tell what the guard knows of an error."""
         if alert := self.guard.out_of_memory(error):
-            self.journal.event("alert", **as_event(alert))
+            self._tell_of(replace(alert, step=self.around.newest))
 
     def state(self) -> str:
         """What later judgements rest on, as the checkpoint's state/guard.json."""
-        return json.dumps(self.guard.state())
+        return json.dumps({**self.guard.state(), "around": self.around.state()})
 
     def restore(self, checkpoint: Path) -> None:
         """The inverse of `state`; a checkpoint without it leaves the guard as new."""
         if state := read_json(checkpoint / "state" / "guard.json"):
             self.guard.restore(state)
+            self.around.restore(state.get("around") or {"window": [], "open": []})
 
     def close(self) -> None:
+        self.around.close()
         self._sinks.close()
 
     def _obey(self, alerts: list[Alert]) -> None:
         for alert in alerts:
-            say(f"alert: {alert.message} {alert.advice}")
-            self.journal.event("alert", **as_event(alert))
+            self._tell_of(alert)
             if alert.action == "pause":
                 self.control.paused = True
             elif alert.action == "stop":
                 self.control.stop_requested = self.control.stop_requested or f"the alert {alert.kind}"
                 self.control.discard |= alert.kind == "nan"
+
+    def _tell_of(self, alert: Alert) -> None:
+        say(f"alert: {alert.message} {alert.advice}")
+        self.journal.event("alert", **as_event(alert))
+        self.around.keep({"step": alert.step, "time": time.time(), **as_event(alert)})
 
     def _tell(self, text: str) -> None:
         say(text)

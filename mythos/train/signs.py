@@ -7,6 +7,7 @@ token. Loads no torch.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from mythos.contract.alerts import limit
@@ -96,6 +97,14 @@ def not_finite(metrics: dict[str, Any]) -> str:
     return ", ".join(f"{name} is {value}" for name, value in values.items() if not math.isfinite(value))
 
 
+def left_out(metrics: dict[str, Any], kind: str) -> str:
+    """Which steps since the last record were left out for this reason, and the loss or gradient norm of each."""
+    steps = (metrics.get("skipped") or {}).get(kind) or []
+    told = ", ".join(f"step {step} at {value:.4g}" for step, value in steps[:8])
+    more = f" and {len(steps) - 8} more" if len(steps) > 8 else ""
+    return f"left out: {told}{more}" if steps else ""
+
+
 def scaled_overflow(metrics: dict[str, Any], config: Config) -> bool:
     """Whether only the gradient is broken where fp16 may be at work: its loss scale then halves, and the step is left out."""
     train = config.train
@@ -108,7 +117,6 @@ def cross_entropy(metrics: dict[str, Any]) -> float:
     return float(metrics["loss_parts"].get("cross_entropy", metrics["loss"]))
 
 
-def kind_of_step(metrics: dict[str, Any], config: Config) -> str:
+def kind_of_step(loops: int, parts: Iterable[str], config: Config) -> str:
     """Steps that can be compared: as many loops (the usual ones and more are one kind) and the same parts of the loss."""
-    loops = min(len(metrics.get("state_norm") or []), getattr(config.model, "loops", 0))
-    return f"{loops} {'+'.join(sorted(metrics['loss_parts']))}"
+    return f"{min(loops, getattr(config.model, 'loops', 0))} {'+'.join(sorted(parts))}"

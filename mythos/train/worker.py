@@ -78,7 +78,7 @@ class Worker:
             cut_metrics(self.paths, 0)
             if source := self.config.train.init_from:
                 say(f"weights of {start_from(source, trainer, self.corpus.tokenizer_path)}")
-        self.records = Records(self.journal, self.control, self.config)
+        self.records = Records(self.journal, self.control, self.config, trainer.loader, trainer.steps_done)
         if checkpoint:
             self.records.restore(checkpoint)
         self.keeper = Keeper(self.paths, trainer, self.corpus.tokenizer_path, self._on_saved)

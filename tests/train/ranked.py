@@ -80,6 +80,27 @@ def lose(corpus: Path, ranks: Ranks, overrides: list[str], folder: Path) -> dict
     return {}
 
 
+def leave_out(corpus: Path, ranks: Ranks, overrides: list[str]) -> dict[str, Any]:
+    """Two steps, one that must look like a spike, one more: whether every rank left out the third and nothing moved."""
+    trainer = build(corpus, overrides, ranks)
+    first = trainer.step()
+    trainer.step()
+    for kind in [*trainer.brake.past]:
+        trainer.brake.past[kind] = torch.full_like(trainer.brake.past[kind], -20.0)
+    before = bits(trainer)
+    skipped = trainer.step().skipped
+    assert first.skipped is not None and skipped is not None
+    same = torch.tensor([bits(trainer) == before, not bool(first.skipped.any()), *skipped.tolist()]).int()
+    return {"same, first not, nan, loss, gradient": ranks.sum(same).tolist(), "loss": float(trainer.step().loss)}
+
+
+def bits(trainer: Trainer) -> list[Any]:
+    """All weights and the optimizers' state, as they are to the last bit."""
+    model, state = trainer.whole_model(), trainer.optimizer.state()
+    tensors = [*(model.state_dict().values() if trainer.ranks.first and model else ()), *state.values()]
+    return [tensor.flatten().tolist() for tensor in tensors]
+
+
 def main(cases: Path, results: Path, corpus: Path) -> None:
     torch.set_num_threads(1)
     ranks, found = Ranks.of_this_process(), {}
@@ -89,6 +110,8 @@ def main(cases: Path, results: Path, corpus: Path) -> None:
             found[name] = steps(build(corpus, case["overrides"], ranks), case["steps"])
         elif case["kind"] == "travel":
             found[name] = travel(corpus, ranks, case["overrides"])
+        elif case["kind"] == "leave out":
+            found[name] = leave_out(corpus, ranks, case["overrides"])
         else:
             found[name] = lose(corpus, ranks, case["overrides"], results.parent)
     if ranks.first:

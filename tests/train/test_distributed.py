@@ -36,6 +36,12 @@ CASES: dict[str, list[str]] = {
 }
 TRAVELS = {f"{kind}, 2 → 1 → 2": [*MIXED, f"train.parallel={kind}"] for kind in ("ddp", "fsdp")}
 
+SKIPS = ["objective.loop_sampling=fixed", "alerts.nan=skip", "alerts.loss_spike=skip"]
+LEAVES_OUT = {
+    "fsdp, left out": [*CASES["fsdp, mixed exits"], *SKIPS],
+    "ddp, muon, left out": [*CASES["ddp, muon, dense"], *SKIPS],
+}
+
 
 def run_ranks(folder: Path, cases: dict[str, Any], world: int = 2) -> dict[str, Any]:
     """Results of rank 0 after every case has been run by `world` processes."""
@@ -56,7 +62,7 @@ def run_ranks(folder: Path, cases: dict[str, Any], world: int = 2) -> dict[str, 
         for rank in range(world)
     ]
     try:
-        errors = [process.communicate(timeout=60)[1] for process in processes]
+        errors = [process.communicate(timeout=150)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -71,6 +77,7 @@ def ranked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     cyclic_corpus(folder / "corpus")
     cases = {name: {"kind": "steps", "overrides": overrides, "steps": 8} for name, overrides in CASES.items()}
     cases |= {name: {"kind": "travel", "overrides": overrides} for name, overrides in TRAVELS.items()}
+    cases |= {name: {"kind": "leave out", "overrides": overrides} for name, overrides in LEAVES_OUT.items()}
     cases["lost"] = {"kind": "lose", "overrides": CASES["ddp, mixed exits"]}
     return folder / "corpus", run_ranks(folder, cases)
 
@@ -96,6 +103,12 @@ def test_a_run_goes_on_with_another_number_of_processes(ranked: tuple[Path, dict
     corpus, results = ranked
     expected = steps(build(corpus, single(TRAVELS[name])), 9)["loss"]
     assert results[name]["loss"] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", LEAVES_OUT)
+def test_all_ranks_leave_out_the_same_step(ranked: tuple[Path, dict[str, Any]], name: str) -> None:
+    found = ranked[1][name]
+    assert found["same, first not, nan, loss, gradient"] == [2, 2, 0, 2, 0]
 
 
 def test_a_lost_rank_is_told_of_with_its_own_error(ranked: tuple[Path, dict[str, Any]]) -> None:
