@@ -20,10 +20,16 @@ from mythos.cli.app import app
 from mythos.contract.alerts import PLAYBOOK
 from mythos.contract.checkpoints import new_checkpoint
 from mythos.contract.errors import MythosError
+from mythos.contract.load import parse_config
+from mythos.contract.rundir import LineWriter, create_run
+from mythos.data.loader import Loader
+from mythos.data.prepare import prepare
+from mythos.data.tokenizer import Tokenizer
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.runs import FakeRun
 
 WELL = {"rho_a": 0.45}
+PARENTS = {"a": None, "child": "a/step-00000012"}
 Weights = dict[str, torch.Tensor]
 
 
@@ -214,3 +220,47 @@ def test_the_latest_checkpoint_of_a_run_is_looked_at(checkpoints: Path, run: Fak
     change(run.paths.checkpoints / "step-00000007", SICK[2][2])
     assert [one["kind"] for one in findings(run.paths.root)] == ["rho_a"]
     assert "step-00000007 (weights, embedding, A" in doctor(run.paths.root)
+
+
+# Text -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_text_of_a_step_is_shown_with_its_documents(tmp_path: Path) -> None:
+    """Of any step, with control characters made visible; a fork counts from where its parent's checkpoint stood."""
+    text = tmp_path / "text"
+    text.mkdir()
+    for number in range(24):
+        (text / f"{number}.txt").write_text(f"\x1b[2J Tale {number} has an end.\n" * 30)
+    overrides = [f"data.paths=[{text}]", "data.source=files", "model={vocab_size: 280, width: 32}", "train.sequence=64"]
+    config = parse_config({}, [*overrides, f"data.cache_dir={tmp_path}", "train.batch_size=4", "train.steps=40"])
+    corpus = prepare(config.data, 280)
+    loader, tokenizer = Loader(corpus.split("train"), 64, 4, config.train.seed), Tokenizer.load(corpus.tokenizer_path)
+    batches = [loader.next()[0] for _ in range(30)]
+    assert loader.epoch == 1  # some batches are of a second epoch, and one is of both
+    paths, child = (create_run(tmp_path, name, config, [], parent) for name, parent in PARENTS.items())
+    for run in (paths, child):
+        with pytest.raises(MythosError, match="not prepared its text"):
+            doctor(run.root, "--batch", 27)
+        LineWriter(run.events).write({"kind": "data", "path": str(corpus.path)})
+    for step in (1, 17, 24, 27, 30):
+        facts = json.loads(doctor(paths.root, "--batch", step, "--json"))
+        assert [row["text"] for row in facts["rows"]] == [
+            tokenizer.decode(corpus.split("train").tokens.slice(*row["tokens"]).tolist()) for row in facts["rows"]
+        ]
+        shown = [corpus.split("train").tokens.slice(*row["tokens"])[:-1].tolist() for row in facts["rows"]]
+        assert shown == batches[step - 1].tolist() and all(row["documents"] for row in facts["rows"])
+    said = doctor(paths.root, "--batch", 27)
+    assert "\x1b" not in said and "\\x1b[2J Tale" in said and ".txt" in said and "row 3, tokens" in said
+    with pytest.raises(MythosError, match="steps 13 to 40, not 12; earlier ones are in a"):
+        doctor(child.root, "--batch", 12)
+    with pytest.raises(MythosError, match="no checkpoint"):
+        doctor(child.root, "--batch", 13)
+    state = {"loader": {**loader.state(), "epoch": 0, "position": 70}, "steps_done": 12}
+    folder = write_checkpoint(child.checkpoints / "step-00000012") / "state"
+    folder.mkdir()
+    (folder / "trainer.json").write_text(json.dumps(state))
+    rows = json.loads(doctor(child.root, "--batch", 14, "--json"))["rows"]
+    assert [row["tokens"][0] for row in rows] == loader.starts(74, 4)
+    shutil.rmtree(corpus.path)
+    with pytest.raises(MythosError, match="is not in"):
+        doctor(paths.root, "--batch", 1)
