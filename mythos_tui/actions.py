@@ -33,6 +33,7 @@ SCREENS = (
     ("2", "configure", "Configure", "Choose a preset, change it, launch a run"),
     ("3", "chat", "Chat", "Generate text with a checkpoint"),
     ("4", "inspect", "Inspect", "See how deep each token thought and what attention did"),
+    ("5", "compare", "Compare", "Lay runs over each other: curves, values, settings that differ"),
 )
 """Key, mode, title and help of every screen."""
 
@@ -73,22 +74,112 @@ ACTIONS: tuple[Action, ...] = (
     Action("app", "ctrl+s", "save_picture", "Picture", "Save the screen as SVG into this folder", False, "^s"),
     Action("app", "q", "leave", "Quit", "Leave, from a text field with ^q; training goes on without the workbench"),
     Action("app", "ctrl+q", "leave", "Quit", "", True, "^q", priority=True),
-    Action("train", "p", "pause", "Pause", "Pause the run, or let a paused run go on"),
+    Action("runs", "enter", "open_run", "Charts", "Into the charts of the run under the cursor", False),
+    Action(
+        "runs",
+        "o",
+        "sort",
+        "Order",
+        "Next order: newest, name, state, loss, steps, tokens, end; it is remembered",
+        False,
+    ),
+    Action("runs", "O", "reverse", "Turn around", "Turn the order of the list around", False),
+    Action("train", "p", "pin", "Pin", "Keep the run on top of the list, now and later, and in Compare"),
+    Action("train", "space", "select", "Select", "Select the run for Compare, and go to the next", False),
+    Action("train", "P", "pause", "Pause", "Pause the run, or let a paused run go on"),
     Action("train", "w", "send('save')", "Save", "Write a checkpoint now"),
+    Action(
+        "train",
+        "t",
+        "tune",
+        "Tune",
+        "Change learning rate, loops, intervals while it trains; of a resting run, and go on",
+    ),
     Action("train", "T", "stop", "Stop", "Save a checkpoint and end the run; asks first"),
     Action(
         "train", "R", "resume_run", "Go on", "Start a stopped, failed or crashed run again from its latest checkpoint"
     ),
+    Action("train", "f", "fork", "Fork", "Start a new run from one of its checkpoints, with other settings"),
+    Action("train", "L", "new_run", "Launch", "Start a new run from a preset, or from this run's settings"),
     Action("train", "c", "chat", "Chat", "Chat with the run's latest checkpoint"),
     Action("train", "i", "inspect", "Inspect", "Look inside the run's latest checkpoint"),
-    Action("train", "n", "page", "Charts", "Next page of charts"),
-    Action("train", "l,right_square_bracket", "toggle_log", "Log", "Show or hide the log", True, "l"),
     Action("train", "slash", "filter", "Filter", "Show only runs whose name or state holds a text", True, "/"),
+    Action("train", "v", "panels", "Choose charts", "Choose which charts are shown, and in which order", True),
+    Action("train", "n", "page(1)", "Charts", "Next page of charts; on the full screen the next chart"),
+    Action(
+        "train", "N", "page(-1)", "Charts back", "Page of charts before; on the full screen the chart before", False
+    ),
+    Action(
+        "train", "right_curly_bracket", "resize(1)", "Larger charts", "Fewer and larger charts on a page", False, "}"
+    ),
+    Action(
+        "train", "left_curly_bracket", "resize(-1)", "Smaller charts", "More and smaller charts on a page", False, "{"
+    ),
+    Action("train", "x", "x_axis", "x axis", "Charts over steps, tokens, minutes of training or FLOPs", False),
+    Action(
+        "train", "enter", "zoom", "Full screen", "Show the focused chart or log on the full screen, or go back", False
+    ),
+    Action("train", "l", "dock('log')", "Log", "Show the log below the charts, and go there; once more goes back"),
+    Action(
+        "train", "a", "dock('alerts')", "Alerts", "Show what the run's guard noticed, and go there; once more goes back"
+    ),
+    Action("train", "m", "dock('machine')", "Machine", "Show what the machine is doing; once more goes back"),
+    Action(
+        "train", "right_square_bracket", "toggle_dock", "Lower pane", "Show or hide log, alerts and machine", False, "]"
+    ),
     Action("train", "left_square_bracket", "toggle_list", "Run list", "Show or hide the list of runs", False, "["),
-    Action("train", "x", "x_axis", "x axis", "Charts over steps, tokens or minutes", False),
-    Action("train", "enter", "zoom", "Full screen", "Show the focused chart on the full screen, or go back", False),
     Action("train", "K", "kill", "Kill", "End the worker at once, without a checkpoint; asks first", False),
     Action("train", "e", "error", "Error", "Show the whole error of a failed run, to read and copy", False),
+    Action("log", "slash", "search", "Search", "Search the log; enter goes into it", True, "/"),
+    Action("log", "n", "match(1)", "Next match", "The next line that matches; after the last comes the first"),
+    Action("log", "N", "match(-1)", "Match before", "The line before that matches", False),
+    Action("log", "left", "shift(-1)", "Left", "Back to the beginning of long lines", False),
+    Action("log", "right", "shift(1)", "Right", "Show the rest of long lines", False),
+    Action(
+        "alerts",
+        "enter",
+        "open",
+        "Whole alert",
+        "Evidence, likely cause and what to try, to read and copy",
+        True,
+        "enter",
+    ),
+    Action("panels", "space", "show", "Show", "Show the chart, or leave it out"),
+    Action("panels", "shift+up,K", "move(-1)", "Up", "Move the chart up in the order", False),
+    Action("panels", "shift+down,J", "move(1)", "Down", "Move the chart down in the order", False),
+    Action(
+        "panels", "r", "reset", "As delivered", "All charts but the extra ones, in their order, as large as delivered"
+    ),
+    Action("panels", "escape,enter,q,v", "dismiss", "Close", "Back to the charts", True, "esc"),
+    Action(
+        "tune",
+        "enter",
+        "apply",
+        "Apply",
+        "Send what was changed to the worker; its answer is told",
+        True,
+        priority=True,
+    ),
+    Action("tune", "down", "step(1)", "Next", "Next setting", False),
+    Action("tune", "up", "step(-1)", "Previous", "Setting before", False),
+    Action("tune", "escape", "cancel", "Cancel", "Close, changing nothing", True, "esc"),
+    Action("start", "enter", "start", "Start", "Start the run", True, priority=True),
+    Action("start", "escape", "cancel", "Cancel", "Close, starting nothing", True, "esc"),
+    Action("compare", "p", "pin", "Pin", "Keep the run on top of the list and in the comparison, now and later"),
+    Action("compare", "space", "select", "Select", "Take the run into the comparison or out of it, and go to the next"),
+    Action("compare", "m", "metric(1)", "Metric", "Next metric"),
+    Action("compare", "M", "metric(-1)", "Metric before", "Metric before", False),
+    Action("compare", "x", "x_axis", "x axis", "Curves over steps, tokens, minutes of training or FLOPs"),
+    Action("compare", "d", "differences", "All settings", "Show the settings that differ, or all of them"),
+    Action("compare", "E", "export", "Export", "Save curves and table as CSV into this folder"),
+    Action("compare", "slash", "filter", "Filter", "Show only runs whose name or state holds a text", True, "/"),
+    Action("compare", "left_square_bracket", "toggle_list", "Run list", "Show or hide the list of runs", False, "["),
+    Action("compare", "right_square_bracket", "toggle_table", "Table", "Show or hide the table", False, "]"),
+    Action(
+        "compare", "enter", "zoom", "Full screen", "Show the chart or the table on the full screen, or go back", False
+    ),
+    Action("table", "left", "shift(-1)", "Columns back", "Back to the columns before", False),
+    Action("table", "right", "shift(1)", "Further columns", "Further columns of the table", False),
     Action(
         "configure", "ctrl+l", "launch", "Launch", "Start training with this configuration", True, "^l", priority=True
     ),

@@ -19,6 +19,8 @@ from textual.screen import Screen
 from textual.widget import AwaitMount
 
 from mythos_tui.actions import ACTIONS, bindings
+from mythos_tui.runs.choice import RunChoice
+from mythos_tui.runs.memory import Memory
 from mythos_tui.screens.help.tour import STEPS, following
 from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS, Context
 from mythos_tui.settings_file import Loaded, load_settings, remember, tour_was_seen
@@ -54,6 +56,12 @@ def inspect_screen() -> Screen[Any]:
     return InspectScreen()
 
 
+def compare_screen() -> Screen[Any]:
+    from mythos_tui.screens.compare.screen import CompareScreen
+
+    return CompareScreen()
+
+
 def actions_provider() -> type[Provider]:
     from mythos_tui.screens.help.palette import ActionsProvider
 
@@ -72,6 +80,7 @@ class MythosApp(App[None]):
         "configure": configure_screen,
         "chat": chat_screen,
         "inspect": inspect_screen,
+        "compare": compare_screen,
     }
     DEFAULT_MODE = "train"
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
@@ -88,6 +97,8 @@ class MythosApp(App[None]):
         self.context = context or Context()
         loaded = loaded or load_settings()
         self.settings, self._faults = loaded.settings, loaded.faults
+        self.memory = Memory()
+        self.choice = RunChoice(self.memory, self.context.runs)
         for one in THEMES:
             self.register_theme(one)
         wanted = theme or self.settings.theme

@@ -9,6 +9,7 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from mythos.contract.watch import RunSummary
+    from mythos_tui.runs.machine import Machine
     from mythos_tui.runs.snapshot import Acknowledgement, RunSnapshot
 
 
@@ -24,12 +25,22 @@ class RunsListed(Message):
 
 @dataclass
 class RunUpdated(Message):
-    """The selected run has news."""
+    """A run that is watched closely has news."""
 
     snapshot: RunSnapshot
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, RunUpdated)
+        return isinstance(message, RunUpdated) and message.snapshot.summary.name == self.snapshot.summary.name
+
+
+@dataclass
+class MachineSeen(Message):
+    """What the machine is doing now."""
+
+    machine: Machine
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, MachineSeen)
 
 
 @dataclass

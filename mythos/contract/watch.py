@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,28 @@ class Tail:
         try:
             with open(self.path, "rb") as file:
                 self._notice_replacement(os.fstat(file.fileno()))
-                while time.monotonic() < deadline and (new := self._chunk(file)):
-                    lines += new
+                while time.monotonic() < deadline and (block := self._block(file, CHUNK)):
+                    lines += self._split(block)
         except OSError:
             return lines
         return lines
+
+    def read_block(self, most: int = CHUNK) -> bytes:
+        """The next whole lines as they stand in the file, about `most` bytes; for a tail that began at the start."""
+        try:
+            with open(self.path, "rb") as file:
+                self._notice_replacement(os.fstat(file.fileno()))
+                return self._block(file, most)
+        except OSError:
+            return b""
+
+    @property
+    def behind(self) -> int:
+        """Bytes that are there and not yet read."""
+        try:
+            return max(0, os.stat(self.path).st_size - self.offset)
+        except OSError:
+            return 0
 
     def _notice_replacement(self, stat: os.stat_result) -> None:
         if self._inode is not None and (stat.st_ino != self._inode or stat.st_size < self.offset):
@@ -79,8 +97,7 @@ class Tail:
             self.restarts += 1
         self._inode = stat.st_ino
 
-    def _chunk(self, file: Any) -> list[bytes]:
-        size = CHUNK
+    def _block(self, file: Any, size: int) -> bytes:
         while True:
             file.seek(self.offset)
             block = file.read(size)
@@ -88,10 +105,11 @@ class Tail:
             if end >= 0 or len(block) < size:
                 break
             size *= 2  # one line longer than the chunk: look further rather than never advance
-        if end < 0:
-            return []
         self.offset += end + 1
-        lines = block[:end].split(b"\n")
+        return bytes(block[: end + 1])
+
+    def _split(self, block: bytes) -> list[bytes]:
+        lines = block[:-1].split(b"\n")
         if self._skip_first:
             self._skip_first, lines = False, lines[1:]
         return lines
@@ -103,8 +121,12 @@ class JsonTail(Tail):
     damaged = 0
 
     def read_objects(self, budget_s: float = 0.05) -> list[dict[str, Any]]:
+        return self.parse(self.read(budget_s))
+
+    def parse(self, lines: Iterable[bytes]) -> list[dict[str, Any]]:
+        """The objects in these lines."""
         objects = []
-        for line in self.read(budget_s):
+        for line in lines:
             if not line.strip():
                 continue
             try:

@@ -93,6 +93,7 @@ class Metrics:
         self._scalars: dict[str, Column] = {}
         self._vectors: dict[str, Column] = {}
         self._latest: dict[str, Floats] = {}
+        self._derived: dict[str, Column] = {}
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Take in one line of metrics.jsonl."""
@@ -111,8 +112,11 @@ class Metrics:
         self._take(lines[first:])
 
     def _last_step(self) -> float:
+        """The newest step: rows rise, so it is the last that is known."""
         steps = self._scalars.get("step")
-        return float(np.nanmax(steps.upto(self.rows), initial=-np.inf)) if steps and self.rows else -np.inf
+        known = steps.upto(self.rows)[::-1] if steps and self.rows else np.zeros(0)
+        found = np.flatnonzero(np.isfinite(known[:64]))
+        return float(known[found[0]]) if found.size else float(np.nanmax(known, initial=-np.inf))
 
     def _rewind(self, step: float) -> None:
         steps = self._scalars.get("step")
@@ -121,8 +125,22 @@ class Metrics:
         again = np.flatnonzero(steps.upto(self.rows) >= step)
         if len(again):
             self.rows = int(again[0])
-            for column in (*self._scalars.values(), *self._vectors.values()):
+            for column in (*self._scalars.values(), *self._vectors.values(), *self._derived.values()):
                 column.rewind(self.rows)
+
+    def extend_columns(self, columns: Mapping[str, NDArray[Any]]) -> bool:
+        """Take in many lines at once: {key: (n,) or (n, width)}. False, and nothing done, where steps do not rise."""
+        steps = columns.get("step")
+        if steps is None or not steps.size or not steps[0] > self._last_step() or not (np.diff(steps) > 0).all():
+            return False
+        for key, values in columns.items():
+            if values.ndim == 1:
+                self._scalars.setdefault(key, Column()).put(self.rows, values)
+            elif (column := self._vectors.setdefault(key, Column(values.shape[1]))).width == values.shape[1]:
+                column.put(self.rows, values)
+                self._latest[key] = values[-1]
+        self._advance(len(steps))
+        return True
 
     def _take(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Key by key: one conversion per column rather than one per value."""
@@ -133,7 +151,40 @@ class Metrics:
                 self._take_vectors(key, values)
             else:
                 self._take_scalars(key, values)
-        self.rows += len(flat)
+        self._advance(len(flat))
+
+    def _advance(self, count: int) -> None:
+        """So many rows are new: work out for them alone what follows from others, so that pictures need no arithmetic."""
+        first, self.rows = self.rows, self.rows + count
+        if not count:
+            return
+        tokens = self._rows("tokens", first)
+        before = self._scalars["tokens"].upto(first)[-1:] if first and "tokens" in self._scalars else np.zeros(0)
+        new = np.diff(tokens, prepend=before[0] if before.size else 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            seconds = new / self._rows("tokens_per_s", first)
+        self._add_up("minutes", seconds / 60.0, first)
+        self._add_up("FLOPs", seconds * self._rows("flops_per_s", first), first)
+        if "utilisation" in self._scalars:
+            self._derive("used", 100.0 * self._rows("utilisation", first), first)
+        for key, source in (("load_share", "expert_load"), ("loops_share", "loops_histogram")):
+            if source in self._vectors:
+                values = self._vectors[source].upto(self.rows)[first:]
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    self._derive(key, 100.0 * values / values.sum(axis=1, keepdims=True), first)
+
+    def _add_up(self, key: str, steps: Floats, first: int) -> None:
+        start = self._derived[key].upto(first)[-1] if first else 0.0
+        self._derive(key, start + np.cumsum(np.where(np.isfinite(steps), steps, 0.0)), first)
+
+    def _derive(self, key: str, values: NDArray[Any], first: int) -> None:
+        width = values.shape[1] if values.ndim > 1 else 0
+        self._derived.setdefault(key, Column(width)).put(first, values)
+
+    def _rows(self, key: str, first: int) -> Floats:
+        """A scalar's rows from `first` on, NaN where there are none."""
+        column = self._scalars.get(key)
+        return column.upto(self.rows)[first:] if column else np.full(self.rows - first, np.nan)
 
     def _take_scalars(self, key: str, values: list[Any]) -> None:
         if all(type(value) is float or type(value) is int for value in values):
@@ -162,6 +213,11 @@ class Metrics:
     def vectors(self) -> dict[str, NDArray[np.float32]]:
         """Views of all vector columns, (n, width) each."""
         return {key: column.upto(self.rows) for key, column in self._vectors.items()}
+
+    def derived(self) -> dict[str, NDArray[Any]]:
+        """What follows from the metrics: `minutes` of training (pauses left out) and `FLOPs` up to each line; `used`, the
+        utilisation in percent; `load_share` and `loops_share`, expert load and loops histogram in percent."""
+        return {key: column.upto(self.rows) for key, column in self._derived.items()}
 
     def latest(self) -> dict[str, Floats]:
         """The newest vector of each key."""

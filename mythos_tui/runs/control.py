@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mythos.contract.liveness import kill
 from mythos.contract.rundir import RunPaths, send_command
 from mythos.contract.watch import list_runs, summarize
 
+if TYPE_CHECKING:
+    from mythos.contract.checkpoints import CheckpointInfo
 
-def command(root: Path, name: str) -> str:
+
+def command(root: Path, name: str, **arguments: Any) -> str:
     """Put a command into a run's inbox; returns its id. Raises RunError."""
-    return send_command(RunPaths(root), name)
+    return send_command(RunPaths(root), name, **arguments)
+
+
+def settings(root: Path) -> dict[str, Any]:
+    """The configuration in force, {dotted key: value}. Raises ConfigError."""
+    from mythos.contract.changes import current_config, flat
+
+    return flat(current_config(RunPaths(root)).model_dump(mode="json"))
+
+
+def checkpoints(root: Path) -> list[CheckpointInfo]:
+    """Checkpoints that training can go on from, latest first."""
+    from mythos.contract.checkpoints import list_checkpoints
+
+    return [info for info in list_checkpoints(RunPaths(root).checkpoints) if info.resumable]
 
 
 def kill_worker(root: Path) -> None:

@@ -13,7 +13,8 @@ ENDED = ("finished", "failed", "stopped")
 Stamp = tuple[int, int, int]
 
 
-def _stamp(path: Path) -> Stamp:
+def stamp_of(path: Path) -> Stamp:
+    """Inode, size and time of a file, which tell whether it has changed; zeros where it is missing."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -42,7 +43,7 @@ class RunLister:
 
     def _look(self, name: str) -> tuple[Stamp, RunSummary] | None:
         paths = RunPaths(self._root / name)
-        stamp = _stamp(paths.status)
+        stamp = stamp_of(paths.status)
         known = self._known.get(name)
         if known is not None and known[1].state in ENDED and known[0] == stamp:
             return known

@@ -8,22 +8,28 @@ from typing import Any
 
 import numpy as np
 
+from mythos.contract.errors import MythosError
 from mythos.contract.rundir import RunPaths
 from mythos.contract.watch import JsonTail, RunSummary, Tail
 from mythos_tui.runs.columns import Metrics, number
+from mythos_tui.runs.control import settings as settings_of
+from mythos_tui.runs.lister import stamp_of
 from mythos_tui.runs.snapshot import Acknowledgement, Alert, Evaluations, RunSnapshot
 from mythos_tui.runs.summary import read_summary
 
-LOG_LINES = 500
-LOG_BYTES = 256 * 1024
+LOG_LINES = 20_000
+LOG_BYTES = 2 << 20
+ALERTS = 500
 ROUND_S = 0.002
+BLOCK = 2 << 20
 
 
 class RunReader:
     """Reads a run directory step by step and never writes to it."""
 
-    def __init__(self, paths: RunPaths) -> None:
+    def __init__(self, paths: RunPaths, settings: bool = False) -> None:
         self.paths = paths
+        self._settings = Settings(paths) if settings else None
         self._first = True
         self._generation = self._version = 0
         self._start()
@@ -34,8 +40,10 @@ class RunReader:
         self._log_tail = Tail(self.paths.log, start_at_end_minus=LOG_BYTES)
         self._metrics = Metrics()
         self._evaluations: list[tuple[float, float, float]] = []
-        self._alert: Alert | None = None
+        self._alerts: deque[Alert] = deque(maxlen=ALERTS)
+        self._device: dict[str, Any] = {}
         self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._log_lines: tuple[str, ...] = ()
         self._log_total = 0
         self._loading = False
 
@@ -61,12 +69,25 @@ class RunReader:
     def _read_metrics(self, deadline: float) -> None:
         """Rounds of a few chunks each until there is nothing new or the time is up."""
         while True:
+            read = self._read_round()
+            self._version += read
+            self._loading = read and time.monotonic() >= deadline
+            if not read or self._loading:
+                return
+
+    def _read_round(self) -> bool:
+        """Some more lines; a long history goes in blocks, after a first round that a first picture is made of."""
+        if not self._metrics.rows or self._metrics_tail.behind < BLOCK:
             lines = self._metrics_tail.read_objects(ROUND_S)
             self._metrics.extend(lines)
-            self._version += bool(lines)
-            self._loading = bool(lines) and time.monotonic() >= deadline
-            if not lines or self._loading:
-                return
+            return bool(lines)
+        from mythos_tui.runs.bulk import parse_columns
+
+        block = self._metrics_tail.read_block(BLOCK)
+        columns = parse_columns(block)
+        if columns is None or not self._metrics.extend_columns(columns):
+            self._metrics.extend(self._metrics_tail.parse(block.split(b"\n")))
+        return bool(block)
 
     def _read_events(self) -> list[Acknowledgement]:
         answers = []
@@ -78,20 +99,12 @@ class RunReader:
             elif kind == "resumed":  # what was evaluated beyond its checkpoint comes again
                 self._evaluations = [row for row in self._evaluations if row[0] <= _float(event.get("step"))]
             elif kind == "alert":
-                self._alert = self._alerted(event)
+                self._alerts.append(_alerted(event))
+            elif kind == "device":
+                self._device = event
             elif kind == "command":
                 answers.append(self._answer(event))
         return answers
-
-    def _alerted(self, event: dict[str, Any]) -> Alert:
-        step = event.get("step")
-        return Alert(
-            message=str(event.get("message", "")),
-            hint=str(event.get("hint") or ""),
-            level=str(event.get("level") or "warning"),
-            step=step if isinstance(step, int) else None,
-            count=(self._alert.count if self._alert else 0) + 1,
-        )
 
     def _answer(self, event: dict[str, Any]) -> Acknowledgement:
         step = event.get("step")
@@ -107,7 +120,9 @@ class RunReader:
     def _read_log(self) -> None:
         lines = self._log_tail.read(0.02)
         self._log_total += len(lines)
-        self._log.extend(line.decode("utf-8", "replace").removesuffix("\r") for line in lines[-LOG_LINES:])
+        if lines:
+            self._log.extend(line.decode("utf-8", "replace").removesuffix("\r") for line in lines[-LOG_LINES:])
+            self._log_lines = tuple(self._log)
 
     def _picture(self, summary: RunSummary) -> RunSnapshot:
         table = np.array(self._evaluations, dtype=np.float64).reshape(-1, 3)
@@ -118,12 +133,50 @@ class RunReader:
             loading=self._loading,
             scalars=self._metrics.scalars(),
             vectors=self._metrics.vectors(),
+            derived=self._metrics.derived(),
             latest=self._metrics.latest(),
             evaluations=Evaluations(table[:, 0], table[:, 1], table[:, 2]),
-            log=tuple(self._log),
+            log=self._log_lines,
             log_total=self._log_total,
-            alert=self._alert,
+            alerts=tuple(self._alerts),
+            device=self._device,
+            settings=self._settings.read() if self._settings else {},
         )
+
+
+class Settings:
+    """The configuration in force of one run, read again where its files have changed."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._paths = paths
+        self._stamp: object = None
+        self._known: dict[str, Any] = {}
+
+    def read(self) -> dict[str, Any]:
+        """{dotted key: value}; empty where it cannot be understood."""
+        stamp = [stamp_of(path) for path in (self._paths.config, self._paths.root / "changes.json")]
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._known = settings_of(self._paths.root)
+            except MythosError:
+                self._known = {}
+        return self._known
+
+
+def _alerted(event: dict[str, Any]) -> Alert:
+    step = event.get("step")
+    told = {key: str(event.get(key) or "") for key in ("alert", "message", "evidence", "hint", "action")}
+    return Alert(
+        kind=told["alert"],
+        message=told["message"],
+        evidence=told["evidence"],
+        hint=told["hint"],
+        action=told["action"],
+        level=str(event.get("level") or "warning"),
+        step=step if isinstance(step, int) else None,
+        time=_float(event.get("time")),
+    )
 
 
 def _float(value: Any) -> float:

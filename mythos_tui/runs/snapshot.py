@@ -13,6 +13,8 @@ from mythos.contract.watch import RunSummary
 
 Floats = NDArray[np.float64]
 NOTHING: Floats = np.zeros(0)
+X_AXES = ("step", "tokens", "minutes", "FLOPs")
+"""What charts run over. Minutes are those of training: pauses, and the time between a stop and going on, are left out."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,22 @@ class Acknowledgement:
 
 @dataclass(frozen=True)
 class Alert:
-    """What the worker's guard noticed last, what to try, and how many alerts there were in all."""
+    """What the worker's guard noticed: `kind` of the playbook ("" for others), its numbers, what to try, what was done."""
 
     message: str
-    hint: str
-    level: str
-    step: int | None
-    count: int
+    hint: str = ""
+    level: str = "warning"
+    step: int | None = None
+    kind: str = ""
+    evidence: str = ""
+    action: str = ""
+    time: float = float("nan")
+
+    @property
+    def symptom(self) -> str:
+        """The message without the evidence that it ends with."""
+        end = f": {self.evidence}."
+        return self.message.removesuffix(end) if self.evidence else self.message
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +62,8 @@ class Evaluations:
 class RunSnapshot:
     """The selected run. `version` rises whenever metrics or evaluations changed; `log` holds the last lines of
     `log_total`; `generation` changes when the files were replaced and everything starts anew. `loading` says that
-    older metrics are still being read."""
+    older metrics are still being read; `device` is the worker's own event of that kind, `settings`
+    the configuration in force by dotted key, where it was asked for."""
 
     summary: RunSummary
     generation: int = 0
@@ -59,11 +71,18 @@ class RunSnapshot:
     loading: bool = False
     scalars: Mapping[str, Floats] = field(default_factory=dict)
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    derived: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     latest: Mapping[str, Floats] = field(default_factory=dict)
     evaluations: Evaluations = field(default_factory=Evaluations)
     log: tuple[str, ...] = ()
     log_total: int = 0
-    alert: Alert | None = None
+    alerts: tuple[Alert, ...] = ()
+    device: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def x(self, axis: str) -> Floats:
+        """x of every metrics line on one of `X_AXES`; steps where the run does not tell."""
+        return self.scalars.get(axis, self.derived.get(axis, self.steps))
 
     @property
     def steps(self) -> Floats:
@@ -78,7 +97,7 @@ class RunSnapshot:
 
     def has(self, key: str) -> bool:
         """Whether this run reports a metric at all."""
-        return key in self.scalars or key in self.vectors
+        return key in self.scalars or key in self.vectors or key in self.derived
 
     @property
     def progress(self) -> Mapping[str, Any]:

@@ -27,19 +27,29 @@ async def launch(config_text: str, name: str, runs: Path) -> Launched:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(config_text)
-        return await _train([path, "--runs", str(runs), "--run", name], name)
+        return await _start("train", [path, "--runs", str(runs), "--run", name], name)
     finally:
         os.unlink(path)
 
 
-async def resume(name: str, runs: Path) -> Launched:
-    """Go on with a run from its latest checkpoint."""
-    return await _train(["--resume", name, "--runs", str(runs)], name)
+async def resume(name: str, runs: Path, overrides: Sequence[str] = ()) -> Launched:
+    """Go on with a run from its latest checkpoint, under `key=value` overrides."""
+    return await _start("train", ["--resume", name, "--runs", str(runs), *_settings(overrides)], name)
 
 
-async def _train(arguments: Sequence[str], name: str) -> Launched:
-    """Run `mythos train … --detach`. Its output goes to files: a detached child must never hold a pipe of ours."""
-    command = [sys.executable, "-m", "mythos", "train", *arguments, "--detach"]
+async def fork(parent: str, step: int, name: str, runs: Path, overrides: Sequence[str] = ()) -> Launched:
+    """Start a new run from the parent's checkpoint at `step`, under `key=value` overrides."""
+    chosen = ["--at", str(step), "--run", name, "--runs", str(runs)]
+    return await _start("fork", [parent, *chosen, *_settings(overrides)], name)
+
+
+def _settings(overrides: Sequence[str]) -> list[str]:
+    return [argument for override in overrides for argument in ("--set", override)]
+
+
+async def _start(what: str, arguments: Sequence[str], name: str) -> Launched:
+    """Run `mythos WHAT … --detach`. Its output goes to files: a detached child must never hold a pipe of ours."""
+    command = [sys.executable, "-m", "mythos", what, *arguments, "--detach"]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
@@ -48,7 +58,7 @@ async def _train(arguments: Sequence[str], name: str) -> Launched:
             code = await asyncio.wait_for(process.wait(), PATIENCE_S)
         except TimeoutError:
             process.kill()
-            said = f"mythos train gave no answer within {PATIENCE_S:.0f} s."
+            said = f"mythos {what} gave no answer within {PATIENCE_S:.0f} s."
             return Launched(name, f"{said} Look at the run's output.log, then try again.")
         out.seek(0)
         err.seek(0)
@@ -56,4 +66,4 @@ async def _train(arguments: Sequence[str], name: str) -> Launched:
         complaint = err.read().decode("utf-8", "replace").strip()
     if code == 0:
         return Launched(said.splitlines()[-1].strip() if said else name)
-    return Launched(name, complaint or said or f"mythos train ended with exit code {code} and said nothing.")
+    return Launched(name, complaint or said or f"mythos {what} ended with exit code {code} and said nothing.")

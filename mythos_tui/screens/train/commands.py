@@ -1,28 +1,22 @@
-"""What a person can ask of the selected run: pause, save, stop, kill, go on, chat, look inside."""
+"""What a person can ask of the selected run: pause, save, stop, kill, chat, look inside."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual import work
 
 from mythos.contract.errors import MythosError
 from mythos.contract.watch import RunSummary
 from mythos_tui.runs import control
-from mythos_tui.screens.base import WorkbenchScreen
+from mythos_tui.screens.picking import RunPicking
 from mythos_tui.widgets.text import visible
 
-if TYPE_CHECKING:
-    from mythos_tui.app import MythosApp
 
-
-class RunCommands(WorkbenchScreen):
+class RunCommands(RunPicking):
     """The actions on a run; the screen that inherits them says which run is selected."""
-
-    app: MythosApp
 
     @property
     def selected(self) -> RunSummary | None:
@@ -40,6 +34,10 @@ class RunCommands(WorkbenchScreen):
             return run is not None and run.is_live
         if action in ("chat", "inspect"):
             return run is not None
+        if action in ("pin", "select", "fork"):
+            return run is not None
+        if action == "tune":
+            return run is not None and (run.is_live or bool(run.last_checkpoint))
         if action == "resume_run":
             return run is not None and not run.is_live and run.state != "finished" and bool(run.last_checkpoint)
         if action == "error":
@@ -90,17 +88,6 @@ class RunCommands(WorkbenchScreen):
             return
         self.app.notify(f"{name}: {said}", title=visible(run), timeout=2, markup=False)
         self.look_now()
-
-    @work(group="resume", exclusive=True)
-    async def action_resume_run(self) -> None:
-        """Start the selected run again from its latest checkpoint."""
-        from mythos_tui.workers.launch import resume
-
-        if run := self.selected:
-            self.app.notify("starting again …", title=visible(run.name), timeout=3, markup=False)
-            ended = await resume(run.name, self.app.context.runs)
-            if ended.error:
-                self._show_error(f"{visible(run.name)} cannot go on", ended.error)
 
     def action_error(self) -> None:
         """The whole error of a failed run."""

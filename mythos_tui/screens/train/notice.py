@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,16 +10,18 @@ from textual.content import Content
 from textual.widgets import Static
 
 from mythos.contract.watch import RunSummary
-from mythos_tui.widgets.text import visible
+from mythos_tui.screens.train.alerts import level_of
+from mythos_tui.screens.units import grouped
+from mythos_tui.widgets.text import crop, visible
 
 if TYPE_CHECKING:
     from mythos_tui.runs.snapshot import Alert
 
 
-def notice(run: RunSummary, runs: Path, alert: Alert | None = None) -> Content | None:
-    """A paragraph for runs that need a person, or whose guard has noticed something; None for the others."""
+def notice(run: RunSummary, runs: Path) -> Content | None:
+    """A paragraph for runs that need a person; None for the others."""
     if run.state not in ("failed", "crashed", "stalled"):
-        return _alert(run, alert) if alert and run.is_live else None
+        return None
     what, hint = _fault(run)
     parts: list[str | tuple[str, str]] = [(what, "bold $error" if run.state != "stalled" else "bold $warning")]
     if hint:
@@ -27,16 +30,14 @@ def notice(run: RunSummary, runs: Path, alert: Alert | None = None) -> Content |
     return Content.assemble(*parts)
 
 
-def _alert(run: RunSummary, alert: Alert) -> Content:
-    where = "" if alert.step is None else f"Step {alert.step}: "
-    more = f"{alert.count} alerts so far. " if alert.count > 1 else ""
-    return Content.assemble(
-        (f"{where}{visible(alert.message)}", "bold $error" if alert.level == "error" else "bold $warning"),
-        "\n",
-        visible(alert.hint) or "The log below may say more (l).",
-        "\n",
-        (f"{more}All of them: mythos doctor {run.name}", "$foreground-muted"),
-    )
+def alert_line(alerts: Sequence[Alert], width: int) -> Content:
+    """The newest alert in one line, and where all of them are."""
+    alert, count = alerts[-1], len(alerts)
+    glyph, colour = level_of(alert)
+    more = "  a shows it" if count == 1 else f"  a shows all {count}"
+    where = "" if alert.step is None else f"Step {grouped(alert.step)}: "
+    text = crop(f"{glyph} {where}{visible(alert.message)}", max(0, width - len(more)))
+    return Content.assemble((text, f"bold {colour}"), (more, "$foreground-muted"))
 
 
 def _fault(run: RunSummary) -> tuple[str, str]:
@@ -62,7 +63,7 @@ def _way_on(run: RunSummary, runs: Path) -> str:
 
 
 class Notice(Static):
-    """Shown below the header while a run needs attention."""
+    """Shown below the header while a run needs attention: a paragraph, or a line for an alert that nobody looked at yet."""
 
     DEFAULT_CSS = """
     Notice { height: auto; max-height: 7; margin: 0 1; padding: 0 1; display: none; }
@@ -74,14 +75,22 @@ class Notice(Static):
     def __init__(self) -> None:
         super().__init__(id="notice", markup=False)
         self._shown: object = None
+        self._seen: dict[str, int] = {}
 
-    def show(self, run: RunSummary, runs: Path, alert: Alert | None = None) -> None:
-        """Show what is wrong with this run, or what was noticed last, or nothing."""
-        state = (run.name, run.state, str(run.error), run.last_checkpoint, alert)
+    def show(self, run: RunSummary, runs: Path, alerts: Sequence[Alert], width: int) -> None:
+        """Show what is wrong with this run, or what was noticed last, or nothing. `width` cells are there."""
+        unseen = run.is_live and len(alerts) > self._seen.get(run.name, 0)
+        state = (run.name, run.state, str(run.error), run.last_checkpoint, len(alerts), unseen, width)
         if state == self._shown:
             return
         self._shown = state
-        text = notice(run, runs, alert)
+        text = notice(run, runs)
+        if text is None and unseen:
+            text = alert_line(alerts, max(20, width - 5))
         self.set_class(text is not None, "-shown")
         self.set_class(run.state not in ("failed", "crashed"), "-warning")
         self.update(text or "")
+
+    def seen(self, name: str, count: int) -> None:
+        """Somebody has looked at so many alerts of a run."""
+        self._seen[name] = count

@@ -1,10 +1,12 @@
-"""Which charts a run gets, and how metrics become series and bars."""
+"""Which charts a run gets, and how metrics become series, maps and bars."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mythos_tui.runs.snapshot import Floats, RunSnapshot
 from mythos_tui.widgets.chart import Series
@@ -15,32 +17,38 @@ BLUE, AMBER, GREEN, PINK = SERIES[0], SERIES[1], SERIES[2], SERIES[3]
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve of a chart: the metric's key, its name in the legend, colour, and a factor for its unit."""
+    """One curve of a chart: the metric's key, its name in the legend, and its colour."""
 
     key: str
     name: str
     colour: str
-    factor: float = 1.0
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart. Line charts have curves, bar charts a vector; `evaluation` adds held-out points."""
+    """A chart. Line charts have curves (`prefix`: one for each metric that begins so), maps a `vector` over time, bars the
+    newest of it; `evaluation` adds held-out points. `extra` panels are not shown until somebody chooses them."""
 
     id: str
     title: str
     unit: str
     help: str
     curves: tuple[Curve, ...] = ()
+    prefix: str = ""
     vector: str = ""
+    first: int = 0
+    row_name: str = ""
+    bars: bool = False
     evaluation: str = ""
     y_log: bool = False
     smoothing: float = 0.0
     recurrent: bool = False
+    extra: bool = False
 
     def applies(self, snapshot: RunSnapshot) -> bool:
         """Whether the run has, or will have, something to show here."""
-        if any(snapshot.has(curve.key) for curve in self.curves) or (self.vector and snapshot.has(self.vector)):
+        keys = [curve.key for curve in self.curves] + [self.vector] * bool(self.vector)
+        if any(snapshot.has(key) for key in keys) or (self.prefix and _parts(self, snapshot)):
             return True
         if snapshot.steps.size:
             return bool(self.evaluation) and not self.curves
@@ -52,71 +60,96 @@ PANELS: tuple[Panel, ...] = (
           (Curve("loss", "training", BLUE),), evaluation="loss", smoothing=0.6),
     Panel("ponder", "Ponder", "loops/token", "Mean loops that a token took.",
           (Curve("ponder", "mean", GREEN),), recurrent=True),
-    Panel("experts", "Expert load", "% of tokens", "Share of routed tokens that each expert got; the line is an even share.",
-          vector="expert_load", recurrent=True),
+    Panel("experts", "Expert load", "% of tokens", "Share of routed tokens that each expert got, over time.",
+          vector="load_share", row_name="expert", recurrent=True),
     Panel("bits", "Held out", "bits/byte", "Evaluations on documents kept out of training.", evaluation="bits_per_byte"),
-    Panel("depths", "Loops taken", "% of tokens", "Tokens that took 1, 2, … loops since the last line.",
-          vector="loops_histogram", recurrent=True),
+    Panel("depths", "Loops taken", "% of tokens", "Tokens that took 1, 2, … loops between logged steps, over time.",
+          vector="loops_share", first=1, row_name="loops", recurrent=True),
     Panel("speed", "Speed", "tokens/s", "Training speed between logged steps.", (Curve("tokens_per_s", "tokens/s", SERIES[5]),)),
     Panel("gradient", "Gradient norm", "", "Norm of the gradient before clipping.",
           (Curve("grad_norm", "norm", AMBER),), y_log=True),
+    Panel("parts", "Loss parts", "nats/token", "What the loss is made of: cross-entropy at the deepest read-out, earlier "
+          "read-outs (shallow), ponder cost, and what balances the router.", prefix="loss_parts.", y_log=True),
     Panel("entropy", "Router entropy", "nats", "Mean entropy of the router's distribution; log E is no preference at all.",
           (Curve("router_entropy", "entropy", SERIES[4]),), recurrent=True),
-    Panel("state", "State norm", "RMS after each loop", "RMS of the looped state after each loop, latest line.",
-          vector="state_norm", recurrent=True),
+    Panel("state", "State norm", "RMS", "RMS of the looped state after each loop, over time.",
+          vector="state_norm", first=1, row_name="loop", recurrent=True),
     Panel("rho", "ρ(A)", "", "Spectral radius of A: the largest share of the state that a loop keeps; below 1 is stable.",
           (Curve("rho_a", "ρ(A)", PINK),), recurrent=True),
     Panel("rate", "Learning rate", "", "Learning rates of AdamW and Muon.",
           (Curve("lr", "AdamW", BLUE), Curve("muon_lr", "Muon", AMBER))),
     Panel("use", "Utilisation", "% of peak", "Model FLOPs as a share of the matmul peak measured at start.",
-          (Curve("utilisation", "used", SERIES[6], 100.0),)),
+          (Curve("used", "used", SERIES[6]),)),
+    Panel("experts-now", "Expert load now", "% of tokens", "Share of routed tokens that each expert got lately; the line is an "
+          "even share.", vector="load_share", bars=True, recurrent=True, extra=True),
+    Panel("depths-now", "Loops now", "% of tokens", "Tokens that took 1, 2, … loops since the last logged step.",
+          vector="loops_share", first=1, bars=True, recurrent=True, extra=True),
+    Panel("state-now", "State norm now", "RMS", "RMS of the looped state after each loop, latest line.",
+          vector="state_norm", first=1, bars=True, recurrent=True, extra=True),
 )  # fmt: skip
 
-X_AXES = ("step", "tokens", "minutes")
+
+def _parts(panel: Panel, snapshot: RunSnapshot) -> list[str]:
+    return [key for key in snapshot.scalars if key.startswith(panel.prefix)]
 
 
-def x_values(snapshot: RunSnapshot, axis: str) -> Floats:
-    """x of every metrics line on the chosen axis."""
-    if axis == "tokens" and snapshot.has("tokens"):
-        return snapshot.scalars["tokens"]
-    if axis == "minutes" and snapshot.has("time"):
-        time = snapshot.scalars["time"]
-        finite = time[np.isfinite(time)]
-        return (time - (finite[0] if finite.size else 0.0)) / 60.0
-    return snapshot.steps
+def _curves(panel: Panel, snapshot: RunSnapshot) -> list[Curve]:
+    if not panel.prefix:
+        return [curve for curve in panel.curves if snapshot.has(curve.key)]
+    keys = _parts(panel, snapshot)
+    return [
+        Curve(key, key.removeprefix(panel.prefix).replace("_", " "), SERIES[index % len(SERIES)])
+        for index, key in enumerate(keys)
+    ]
 
 
 def series_of(panel: Panel, snapshot: RunSnapshot, axis: str) -> list[Series]:
-    """The curves of a line chart on the chosen x axis."""
-    x = x_values(snapshot, axis)
-    known = [curve for curve in panel.curves if curve.key in snapshot.scalars]
-    shown = [Series(curve.name, x, snapshot.scalars[curve.key] * curve.factor, curve.colour) for curve in known]
+    """The curves of a line chart on the chosen x axis; views of the columns, nothing copied."""
+    x = snapshot.x(axis)
+    shown = [Series(one.name, x, values_of(snapshot, one.key), one.colour) for one in _curves(panel, snapshot)]
     if panel.evaluation:
-        shown += _held_out(panel, snapshot, x)
+        shown += held_out(panel.evaluation, snapshot, axis, "points" if panel.curves else "line")
     return shown
 
 
-def _held_out(panel: Panel, snapshot: RunSnapshot, x: Floats) -> list[Series]:
+def values_of(snapshot: RunSnapshot, key: str) -> NDArray[Any]:
+    """A metric, or what follows from one."""
+    return snapshot.scalars[key] if key in snapshot.scalars else snapshot.derived[key]
+
+
+def held_out(
+    key: str, snapshot: RunSnapshot, axis: str, kind: Any, name: str = "held out", colour: str = AMBER
+) -> list[Series]:
     """Evaluations, placed by their step among the metrics lines."""
     found = snapshot.evaluations
-    y = found.bits_per_byte if panel.evaluation == "bits_per_byte" else found.loss
+    y = found.bits_per_byte if key == "bits_per_byte" else found.loss
     if not y.size:
         return []
-    steps = snapshot.steps
-    known = np.isfinite(steps) & np.isfinite(x) if steps.size == x.size else np.zeros(0, bool)
-    at = found.step if x is steps or not known.any() else np.interp(found.step, steps[known], x[known])
-    return [Series("held out", at, y, AMBER, kind="points" if panel.curves else "line")]
+    at = found.step
+    if axis != "step":
+        steps, x = snapshot.steps, snapshot.x(axis)
+        known = np.isfinite(steps) & np.isfinite(x)
+        at = np.interp(found.step, steps[known], x[known]) if known.any() else at
+    return [Series(name, at, y, colour, kind=kind)]
+
+
+def map_of(panel: Panel, snapshot: RunSnapshot, axis: str) -> tuple[Floats, NDArray[Any], list[str]]:
+    """x (n,), values (n, rows) and the rows' labels of a map over time."""
+    values = _vector(panel, snapshot)
+    return snapshot.x(axis)[: len(values)], values, [f"{index + panel.first}" for index in range(values.shape[1])]
+
+
+def _vector(panel: Panel, snapshot: RunSnapshot) -> NDArray[Any]:
+    found = snapshot.vectors.get(panel.vector)
+    return found if found is not None else snapshot.derived.get(panel.vector, np.zeros((0, 0)))
 
 
 def bars_of(panel: Panel, snapshot: RunSnapshot) -> tuple[Floats, list[str], float | None]:
-    """Values, labels and reference of a bar chart."""
-    values = snapshot.latest.get(panel.vector)
-    if values is None:
+    """Newest values, labels and reference of a bar chart."""
+    table = _vector(panel, snapshot)
+    known = np.flatnonzero(np.isfinite(table[-64:]).any(axis=1)) if table.size else np.zeros(0, int)
+    if not known.size:
         return np.zeros(0), [], None
-    if panel.vector == "expert_load":
-        return values * 100.0, [f"{index}" for index in range(values.size)], 100.0 / values.size
-    labels = [f"{index + 1}" for index in range(values.size)]
-    if panel.vector == "loops_histogram":
-        total = float(np.nansum(values))
-        return (values * (100.0 / total) if total > 0 else values * 0.0), labels, None
-    return values, labels, None
+    values = table[-64:][known[-1]]
+    labels = [f"{index + panel.first}" for index in range(values.size)]
+    return values, labels, 100.0 / values.size if panel.vector == "load_share" else None

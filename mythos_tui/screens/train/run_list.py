@@ -1,70 +1,114 @@
-"""The list of runs: two lines each, state first, newest on top; rows change in place."""
+"""The list of runs: two lines each, state first, pinned ones on top; rows change in place."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
+from textual.binding import BindingType
 from textual.content import Content
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
+from textual.message import Message
 
 from mythos.contract.watch import RunSummary
+from mythos_tui.actions import bindings
+from mythos_tui.runs.choice import RunChoice
 from mythos_tui.screens.units import short, shorten
 from mythos_tui.theme import STATES
+from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop, visible
 
 
-def row(run: RunSummary, width: int) -> Content:
-    """`● name` above `running  1.2k/2k  2.314`, both lines exactly `width` cells."""
-    glyph, colour = STATES.get(run.state, ("?", "$warning"))
+def row(run: RunSummary, width: int, colour: str = "", pinned: bool = False) -> Content:
+    """`▌● name ★` above `▌  running  1.2k/2k  2.314`; the bar in the colour that the run has in Compare, or none."""
+    glyph, tint = STATES.get(run.state, ("?", "$warning"))
     loss = f"{run.loss:.3f}" if isinstance(run.loss, int | float) else ""
-    room = max(0, width - 2 - 10)
+    mark = " ★" if pinned else ""
+    bar = ("▌", colour) if colour else " "
+    name = width - 3 - len(mark)
+    room = max(0, width - 3 - 10)
     steps = f"{short(run.step)}/{short(run.steps)}" if run.steps else ""
     if len(steps) + len(loss) + 1 > room and run.steps:
         steps = f"{run.step / run.steps:.0%}"
     numbers = f"{steps}{loss:>{max(0, room - len(steps))}}"
     return Content.assemble(
-        (glyph, colour),
+        bar,
+        (glyph, tint),
         " ",
-        (shorten(visible(run.name), width - 2).ljust(width - 2), "bold"),
-        "\n  ",
-        (f"{run.state:<10}", colour),
+        (shorten(visible(run.name), name).ljust(name), "bold"),
+        (mark, "$accent"),
+        "\n",
+        bar,
+        "  ",
+        (f"{run.state:<10}", tint),
         (crop(numbers, room), "$foreground-muted"),
     )
 
 
-class RunList(OptionList):
-    """Runs, newest first."""
+class RunList(Rows):
+    """Runs in the chosen order, as far as the filter lets them through; the cursor stays with its run."""
 
+    row_height = 2
     help_text = (
-        "Every run in the runs folder, newest first: its state, step and loss. What is highlighted is shown at the right. "
+        "Every run in the runs folder: its state, step and loss. What the cursor stands on is shown at the right. "
+        "★ is pinned: kept on top, also after a restart. A coloured bar marks the runs that Compare lays over each other: "
+        "pinned ones, and those selected with space. "
         "starting and preparing: not training yet · running · paused · stalled: silent for longer than it promised · finished · "
         "stopped: ended on request · failed: ended by an error · crashed: its process is gone without a word."
     )
-    DEFAULT_CSS: ClassVar[str] = """
-    RunList { border: none; padding: 0; background: $background; height: 1fr; scrollbar-size-vertical: 1; }
-    RunList:focus { border: none; background-tint: $foreground 0%; }
-    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings("runs")
 
-    def __init__(self) -> None:
-        super().__init__(id="runs", markup=False)
+    class Highlighted(Message):
+        """The cursor came to another run, or to none."""
+
+        def __init__(self, name: str | None) -> None:
+            super().__init__()
+            self.name = name
+
+    class Opened(Message):
+        """Enter was pressed on a run."""
+
+    class Picked(Message):
+        """Runs were pinned or selected, or the order is another."""
+
+    def __init__(self, choice: RunChoice) -> None:
+        super().__init__(id="runs")
+        self._choice = choice
         self._runs: tuple[RunSummary, ...] = ()
-        self._names: list[str] = []
-        self._drawn: dict[str, object] = {}
+        self._shown: list[RunSummary] = []
+        self._selected: str | None = None
         self.filter = ""
 
+    @property
+    def count(self) -> int:
+        return len(self._shown)
+
+    def row(self, index: int, width: int) -> Content:
+        run = self._shown[index]
+        return row(run, width, self._colour(run.name), run.name in self._choice.pins)
+
+    def _colour(self, name: str) -> str:
+        """The colour that a run has in Compare; "" where it is not compared."""
+        if name not in (compared := self._choice.compared):
+            return ""
+        from mythos_tui.widgets.palette import SERIES  # brings numpy, which the first frame does without
+
+        return SERIES[compared.index(name) % len(SERIES)]
+
+    def knows(self, name: str) -> bool:
+        """Whether there is such a run, shown or not."""
+        return any(run.name == name for run in self._runs)
+
+    # What is shown
+
     def set_runs(self, runs: tuple[RunSummary, ...]) -> None:
-        """Show these runs, as far as the filter lets them through; the highlight stays with its run."""
+        """Show these runs."""
         self._runs = runs
-        shown = [run for run in runs if self.matches(run)]
-        names = [run.name for run in shown]
-        if names != self._names:
-            self._rebuild(shown, names)
+        shown = self._choice.sort(run for run in runs if self.matches(run))
+        if shown == self._shown:
             return
-        for index, run in enumerate(shown):
-            if self._drawn.get(run.name) != self._look(run):
-                self._drawn[run.name] = self._look(run)
-                self.replace_option_prompt_at_index(index, row(run, self._width))
+        self._shown = shown
+        self.redraw()
+        self._keep_cursor()
 
     def update_run(self, run: RunSummary) -> None:
         """Take in fresher news of one run."""
@@ -82,37 +126,71 @@ class RunList(OptionList):
     @property
     def names(self) -> list[str]:
         """Names of the runs shown, in order."""
-        return list(self._names)
+        return [run.name for run in self._shown]
+
+    def summary(self, words: bool = True) -> str:
+        """`3 of 12 runs · newest first`"""
+        some = f"{self.count} of " if self.count != len(self._runs) else ""
+        runs = f"{some}{len(self._runs)} run{'s' * (len(self._runs) != 1)}"
+        return f"{runs} · {self._choice.order_text}" if words else runs
+
+    # Cursor
 
     @property
     def selected(self) -> str | None:
-        """Name of the highlighted run."""
-        option = self.highlighted_option
-        return option.id if option else None
+        """Name of the run under the cursor."""
+        return self._shown[self.cursor].name if self.cursor < self.count else None
 
     def highlight(self, name: str) -> bool:
-        """Put the highlight on a run, if it is shown."""
-        if name not in self._names:
+        """Put the cursor on a run, if it is shown."""
+        if name not in self.names:
             return False
-        self.highlighted = self._names.index(name)
+        self.cursor = self.names.index(name)
+        self._tell()
         return True
 
-    @property
-    def _width(self) -> int:
-        return max(16, (self.size.width or 26) - 2)
+    def _keep_cursor(self) -> None:
+        names = self.names
+        at = names.index(self._selected) if self._selected in names else min(self.cursor, max(0, len(names) - 1))
+        with self.prevent(Rows.Moved):
+            self.cursor = at
+        self._tell()
 
-    def _look(self, run: RunSummary) -> object:
-        return (run.state, run.step, run.steps, run.loss, self._width)
+    def _tell(self) -> None:
+        if self.selected != self._selected:
+            self._selected = self.selected
+            self.post_message(self.Highlighted(self._selected))
 
-    def _rebuild(self, shown: list[RunSummary], names: list[str]) -> None:
-        kept = self.selected
-        self._names = names
-        self._drawn = {run.name: self._look(run) for run in shown}
-        with self.prevent(OptionList.OptionHighlighted):
-            self.clear_options()
-            self.add_options([Option(row(run, self._width), id=run.name) for run in shown])
-        if names:
-            self.highlighted = names.index(kept) if kept in names else 0
+    def watch_cursor(self) -> None:
+        super().watch_cursor()
+        self._tell()
 
-    def on_resize(self) -> None:
+    # Actions
+
+    def action_open_run(self) -> None:
+        """Into the run's charts."""
+        self.post_message(self.Opened())
+
+    def on_click(self, event: events.Click) -> None:
+        super().on_click(event)
+        if event.chain > 1:
+            self.action_open_run()
+
+    def action_sort(self) -> None:
+        """The next order."""
+        self._choice.next_order()
+        self._reorder()
+
+    def action_reverse(self) -> None:
+        """Turn the order around."""
+        self._choice.turn()
+        self._reorder()
+
+    def picked(self) -> None:
+        """Pins or selection have changed."""
+        self._reorder()
+
+    def _reorder(self) -> None:
+        self._shown = []
         self.set_runs(self._runs)
+        self.post_message(self.Picked())

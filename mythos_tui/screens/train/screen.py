@@ -8,24 +8,27 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 
 from mythos.contract.watch import RunSummary
 from mythos_tui.actions import bindings
-from mythos_tui.messages import CommandAcknowledged, RunsListed, RunUpdated
+from mythos_tui.messages import CommandAcknowledged, MachineSeen, RunsListed, RunUpdated
 from mythos_tui.runs.watcher import RunWatcher
-from mythos_tui.screens.train.commands import RunCommands
+from mythos_tui.screens.train.alerts import AlertDialog, AlertRail, full_text
+from mythos_tui.screens.train.dock import Dock
 from mythos_tui.screens.train.header import RunHeader
 from mythos_tui.screens.train.log_tail import LogTail
 from mythos_tui.screens.train.notice import Notice
 from mythos_tui.screens.train.run_list import RunList
+from mythos_tui.screens.train.starting import RunStarting
+from mythos_tui.screens.train.views import ChartViews, StepChosen
 from mythos_tui.widgets.text import visible
 
 if TYPE_CHECKING:
-    from mythos_tui.screens.train.charts import ChartGrid
+    from mythos_tui.runs.snapshot import RunSnapshot
 
 
-class TrainScreen(RunCommands):
+class TrainScreen(RunStarting, ChartViews):
     """Every run of the runs folder; commands go to the selected one."""
 
     MODE = "train"
@@ -44,30 +47,31 @@ class TrainScreen(RunCommands):
         self._runs: dict[str, RunSummary] = {}
         self._wanted: str | None = None
         self._watcher: RunWatcher | None = None
-        self._charts: ChartGrid | None = None
+        self._snapshot: RunSnapshot | None = None
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="train"):
             with Vertical(id="side"):
                 yield Input(placeholder="filter by name or state", id="filter", compact=True)
-                yield RunList()
+                yield Static("", id="listed", markup=False)
+                yield RunList(self.app.choice)
             with Vertical(id="detail"):
                 yield RunHeader()
                 yield Notice()
-                yield LogTail()
+                yield Dock()
         yield Static(self._nothing_yet(), id="empty", markup=False)
 
     def _nothing_yet(self) -> str:
         return (
             f"No runs yet in {visible(str(self.app.context.runs))}\n\n"
-            "Press 2 to configure one and launch it from there,\n"
+            "Press L to start one from a preset, 2 to configure one first,\n"
             "or start one headless: mythos train configs/quickstart.yaml\n\n"
             "Press 3 to chat with a ready checkpoint, 4 to look inside it.\n\n"
             "Runs train in processes of their own and appear here at once."
         )
 
     def on_mount(self) -> None:
-        self._watcher = RunWatcher(self.app.context.runs, self.post_message)
+        self._watcher = RunWatcher(self.app.context.runs, self.post_message, machine=True)
         self._watcher.start()
 
     def on_unmount(self) -> None:
@@ -82,6 +86,7 @@ class TrainScreen(RunCommands):
         if self._watcher:
             self._watcher.parked = False
             self._watcher.refresh()
+            self.query_one(RunList).picked()
 
     # What the watcher says
 
@@ -94,9 +99,18 @@ class TrainScreen(RunCommands):
         runs.set_runs(message.runs)
         if self._wanted and runs.highlight(self._wanted):
             self._wanted = None
-        live = sum(run.is_live for run in message.runs)
-        self.set_remark(f"{len(message.runs)} run{'s' * (len(message.runs) != 1)}, {live} live" if message.runs else "")
+        self._say_listed()
         self.refresh_bindings()
+
+    @on(RunList.Picked)
+    def _say_listed(self) -> None:
+        self.query_one("#listed", Static).update(self.query_one(RunList).summary())
+        self.say_page()
+
+    def say_page(self) -> None:
+        live = sum(run.is_live for run in self._runs.values())
+        pages = f" · {self.pages_text}" if self.pages_text else ""
+        self.set_remark(f"{live} live{pages}" if self._runs else "")
 
     @on(RunUpdated)
     async def _show_run(self, message: RunUpdated) -> None:
@@ -107,19 +121,23 @@ class TrainScreen(RunCommands):
             self._runs[snapshot.summary.name] = snapshot.summary
             self.query_one(RunList).update_run(snapshot.summary)
             self.refresh_bindings()
+        self._snapshot = snapshot
         self.query_one(RunHeader).show(snapshot)
-        self.query_one(Notice).show(snapshot.summary, self.app.context.runs, snapshot.alert)
-        (await self._chart_grid()).show(snapshot)
-        self.query_one(LogTail).show(snapshot)
+        self._say_what_is_wrong()
+        (await self.chart_grid()).show(snapshot)
+        self.query_one(Dock).show(snapshot)
 
-    async def _chart_grid(self) -> ChartGrid:
-        """The charts, made for the first run that is shown: the first frame does without them and numpy."""
-        from mythos_tui.screens.train.charts import ChartGrid
+    def _say_what_is_wrong(self) -> None:
+        if snapshot := self._snapshot:
+            notice = self.query_one(Notice)
+            if self.query_one(AlertRail).has_focus:
+                notice.seen(snapshot.summary.name, len(snapshot.alerts))
+            width = self.query_one("#detail").size.width
+            notice.show(snapshot.summary, self.app.context.runs, snapshot.alerts, width)
 
-        if self._charts is None:
-            self._charts = ChartGrid()
-            await self.query_one("#detail").mount(self._charts, before="#log")
-        return self._charts
+    @on(MachineSeen)
+    def _show_machine(self, message: MachineSeen) -> None:
+        self.query_one(Dock).show_machine(message.machine)
 
     @on(CommandAcknowledged)
     def _show_answer(self, message: CommandAcknowledged) -> None:
@@ -137,16 +155,16 @@ class TrainScreen(RunCommands):
 
     @property
     def selected_name(self) -> str | None:
-        """Name of the highlighted run."""
+        """Name of the run under the cursor."""
         return self.query_one(RunList).selected
 
     @property
     def selected(self) -> RunSummary | None:
-        """The highlighted run, as last listed."""
+        """The run under the cursor, as last listed."""
         return self._runs.get(self.selected_name or "")
 
     def select_run(self, name: str) -> None:
-        """Highlight a run now, or as soon as it is listed."""
+        """Put the cursor on a run now, or as soon as it is listed."""
         self.query_one("#filter", Input).value = ""
         if not self.query_one(RunList).highlight(name):
             self._wanted = name
@@ -157,16 +175,16 @@ class TrainScreen(RunCommands):
         if self._watcher:
             self._watcher.refresh()
 
-    @on(OptionList.OptionHighlighted, "#runs")
-    def _watch_closely(self, event: OptionList.OptionHighlighted) -> None:
+    @on(RunList.Highlighted)
+    def _watch_closely(self, event: RunList.Highlighted) -> None:
         if self._watcher:
-            self._watcher.select(event.option_id)
+            self._watcher.select(*([event.name] if event.name else []))
         self.refresh_bindings()
 
-    @on(OptionList.OptionSelected, "#runs")
+    @on(RunList.Opened)
     def _to_charts(self) -> None:
-        if self._charts:
-            self._charts.focus_first()
+        if self.charts:
+            self.charts.focus_first()
 
     # Filter
 
@@ -181,6 +199,7 @@ class TrainScreen(RunCommands):
     def _filter(self, event: Input.Changed) -> None:
         self.query_one(RunList).set_filter(event.value)
         event.input.set_class(bool(event.value) or event.input.has_focus, "-shown")
+        self._say_listed()
 
     @on(Input.Submitted, "#filter")
     def _leave_filter(self) -> None:
@@ -188,42 +207,49 @@ class TrainScreen(RunCommands):
         self.query_one("#filter").set_class(bool(self.query_one("#filter", Input).value), "-shown")
 
     def key_escape(self) -> None:
-        """Out of the filter, emptying it; out of full screen; else back to the list."""
+        """Out of full screen; out of the log's search; out of the filter, emptying it; else back to the list."""
         field = self.query_one("#filter", Input)
+        dock = self.query_one(Dock)
         if self.maximized is not None:
             self.minimize()
-        elif field.value or field.has_focus:
-            field.value = ""
-            field.remove_class("-shown")
-            self.query_one(RunList).focus()
-        else:
+        elif not (dock.has_focus_within and dock.end_search()):
+            if field.value or field.has_focus:
+                field.value = ""
+                field.remove_class("-shown")
             self.query_one(RunList).focus()
 
-    # Panes and charts
+    # Panes
 
-    def action_toggle_log(self) -> None:
-        """Show or hide the log."""
-        self.toggle_class("-no-log")
+    def action_dock(self, pane: str) -> None:
+        """Show one of the lower panes and go there; back to the list from there."""
+        dock, widget = self.query_one(Dock), self.query_one(f"#{pane}")
+        if widget.has_focus:
+            self.query_one(RunList).focus()
+            return
+        self.remove_class("-no-dock")
+        dock.choose(pane)
+        widget.focus()
+        self.call_after_refresh(self._say_what_is_wrong)
+
+    def action_toggle_dock(self) -> None:
+        """Show or hide the lower panes."""
+        self.toggle_class("-no-dock")
 
     def action_toggle_list(self) -> None:
         """Show or hide the list of runs."""
         self.toggle_class("-no-list")
 
-    def action_page(self) -> None:
-        """Next page of charts."""
-        if self._charts:
-            if self._charts.pages == 1:
-                self.notify("All charts are on this page.", timeout=2)
-            self._charts.turn_page()
+    @on(AlertRail.Opened)
+    def _open_alert(self, event: AlertRail.Opened) -> None:
+        name = self.selected_name or ""
+        self.app.push_screen(
+            AlertDialog(f"{visible(name)}: {visible(event.alert.symptom)}", full_text(event.alert, name))
+        )
 
-    def action_x_axis(self) -> None:
-        """Next x axis."""
-        if self._charts:
-            self.notify(f"x axis: {self._charts.next_x_axis()}", timeout=2)
+    # Crosshair and log
 
-    def action_zoom(self) -> None:
-        """The focused chart on the full screen, or back."""
-        if self.maximized is not None:
-            self.minimize()
-        elif self.focused is not None and self.focused.parent is self._charts:
-            self.maximize(self.focused, container=False)
+    @on(StepChosen)
+    def _follow_crosshair(self, event: StepChosen) -> None:
+        log = self.query_one(LogTail)
+        if event.step is None or not log.to_step(event.step):
+            log.follow()

@@ -1,0 +1,68 @@
+"""A long history at once: blocks of metrics.jsonl parsed by Arrow, outside the interpreter, into columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def parse_columns(block: bytes) -> dict[str, NDArray[Any]] | None:
+    """Whole lines as {key: (n,) or (n, width)}, parts as `loss_parts.ponder`; None where they are not that regular.
+
+    Whoever gets None parses line by line, which also copes with damage, values that change kind, and resumed steps.
+    """
+    import pyarrow as pa
+    import pyarrow.json as arrow_json
+
+    options = arrow_json.ReadOptions(block_size=len(block) + 1, use_threads=False)
+    try:
+        table = arrow_json.read_json(pa.BufferReader(block), read_options=options).combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    columns: dict[str, NDArray[Any]] = {}
+    for name in table.column_names:
+        for key, array in _flat(name, table.column(name).chunk(0), pa):
+            values = _values(array, pa)
+            if values is not None:
+                columns[key] = values
+    return columns
+
+
+def _flat(key: str, array: Any, pa: Any) -> list[tuple[str, Any]]:
+    if not pa.types.is_struct(array.type):
+        return [(key, array)]
+    names = [array.type.field(index).name for index in range(array.type.num_fields)]
+    return [(f"{key}.{name}", part) for name, part in zip(names, array.flatten(), strict=True)]
+
+
+def _values(array: Any, pa: Any) -> NDArray[Any] | None:
+    """Numbers as (n,), equally long lists of numbers as (n, width), null as NaN; None for anything else."""
+    kind = array.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _floats(array, pa)
+    if not pa.types.is_list(kind) or not (
+        pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)
+    ):
+        return None
+    offsets = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
+    lengths = np.diff(offsets)
+    width = int(lengths.max(initial=0))
+    if not width:
+        return None
+    rows = np.full((len(array), width), np.nan, np.float32)
+    whole = lengths == width
+    flat = _floats(array.values, pa)
+    rows[whole] = flat[offsets[:-1][whole][:, None] + np.arange(width)]
+    return rows
+
+
+def _floats(array: Any, pa: Any) -> NDArray[np.float64]:
+    """An array of numbers, null as NaN. `to_numpy` would bring pandas along, which takes a second."""
+    missing = array.is_null() if array.null_count else None
+    cast = array.cast(pa.float64())
+    values = np.frombuffer(cast.buffers()[1], np.float64, len(cast), cast.offset * 8)
+    if missing is None:
+        return values
+    return np.where(np.array(missing.to_pylist(), dtype=bool), np.nan, values)

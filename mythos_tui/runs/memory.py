@@ -1,0 +1,38 @@
+"""What the workbench remembers of how a person looks at runs: pins, order, charts. The settings file is people's own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mythos.contract.rundir import write_json
+from mythos.contract.watch import read_json
+from mythos_tui.settings import settings_path
+
+
+class Memory:
+    """A small JSON file of keys; damaged or of another kind, a value counts as not there."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or settings_path().with_name("memory.json")
+        self._values = read_json(self._path) or {}
+
+    def get(self, key: str, default: Any) -> Any:
+        """What was kept under a key, where it is of the default's kind."""
+        found = self._values.get(key)
+        return found if type(found) is type(default) else default
+
+    def texts(self, key: str) -> list[str]:
+        """A list of texts; what else is in it is passed over."""
+        return [item for item in self.get(key, []) if isinstance(item, str)]
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep a value. A folder that cannot be written is no reason to fail."""
+        if self._values.get(key) == value:
+            return
+        self._values[key] = json.loads(json.dumps(value))
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._path, self._values)

@@ -1,0 +1,163 @@
+"""A list of any length: equally high rows, of which only those in view are drawn; a cursor moves over them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.visual import Visual
+
+from mythos_tui.widgets.text import crop
+
+
+class Rows(ScrollView, can_focus=True, inherit_bindings=False):
+    """`count` rows of `row_height` lines each. Subclasses say in `row` what stands in one of them, and in `empty` what is
+    told where there is none."""
+
+    row_height: ClassVar[int] = 1
+    empty: str = ""
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--cursor", "rows--cursor-blurred"}
+    DEFAULT_CSS = """
+    Rows {
+        height: 1fr; background: $background; overflow-x: hidden;
+        & .rows--cursor { background: $block-cursor-background; color: $block-cursor-foreground; }
+        & .rows--cursor-blurred { background: $block-cursor-blurred-background; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False, key_display="↑", tooltip="Row above"),
+        Binding("down,j", "move(1)", "Down", show=False, key_display="↓", tooltip="Row below"),
+        Binding("pageup", "page(-1)", "Page up", show=False, tooltip="One screen up"),
+        Binding("pagedown", "page(1)", "Page down", show=False, tooltip="One screen down"),
+        Binding("home,g", "to(0)", "First", show=False, key_display="home", tooltip="First row"),
+        Binding("end,G", "to(-1)", "Last", show=False, key_display="end", tooltip="Last row"),
+    ]
+
+    cursor: reactive[int] = reactive(0, init=False)
+
+    class Moved(Message):
+        """The cursor stands on another row."""
+
+        def __init__(self, rows: Rows, index: int) -> None:
+            super().__init__()
+            self.rows, self.index = rows, index
+
+        @property
+        def control(self) -> Rows:
+            return self.rows
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._strips: dict[int, list[Strip]] = {}
+        self._drawn_for: object = None
+
+    # What subclasses say
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        raise NotImplementedError
+
+    def row(self, index: int, width: int) -> Content:
+        """What stands in a row, as many lines as `row_height`."""
+        raise NotImplementedError
+
+    @property
+    def marks_cursor(self) -> bool:
+        """Whether the cursor's row stands out."""
+        return True
+
+    # Drawing
+
+    def redraw(self) -> None:
+        """The rows have changed: measure and draw them anew."""
+        self._strips.clear()
+        self.virtual_size = Size(self.scrollable_content_region.width, self.count * self.row_height)
+        self.refresh()
+
+    @property
+    def row_width(self) -> int:
+        """Cells that a row may fill."""
+        return self.scrollable_content_region.width
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.redraw()
+        self.reveal()
+
+    def notify_style_update(self) -> None:
+        self._strips.clear()
+        super().notify_style_update()
+
+    def render_line(self, y: int) -> Strip:
+        index, line = divmod(y + round(self.scroll_y), self.row_height)
+        blank = Strip.blank(self.size.width, self.visual_style.rich_style)
+        if not self.count:
+            text = crop(self.empty, self.size.width)
+            base = self.visual_style.rich_style
+            return (
+                Strip([Segment(text, base + Style(dim=True))]).adjust_cell_length(self.size.width, base)
+                if y == 0
+                else blank
+            )
+        if index >= self.count:
+            return blank
+        state = (self.cursor, self.has_focus, self.row_width)
+        if self._drawn_for != state:
+            self._drawn_for = state
+            self._strips.clear()
+        if index not in self._strips:
+            self._strips[index] = self._paint(index)
+        lines = self._strips[index]
+        return (
+            lines[line].adjust_cell_length(self.size.width, self.visual_style.rich_style)
+            if line < len(lines)
+            else blank
+        )
+
+    def _paint(self, index: int) -> list[Strip]:
+        style = self.visual_style
+        if index == self.cursor and self.marks_cursor:
+            style = self.get_visual_style("rows--cursor" if self.has_focus else "rows--cursor-blurred")
+        width = self.row_width
+        return Visual.to_strips(self, self.row(index, width), width, self.row_height, style, pad=True)
+
+    # Cursor
+
+    def validate_cursor(self, cursor: int) -> int:
+        return min(max(0, cursor), max(0, self.count - 1))
+
+    def watch_cursor(self) -> None:
+        self.reveal()
+        self.refresh()
+        self.post_message(self.Moved(self, self.cursor))
+
+    def reveal(self) -> None:
+        """Scroll just as far as the cursor's row needs to be seen."""
+        row = Region(0, self.cursor * self.row_height, max(1, self.row_width), self.row_height)
+        self.scroll_to_region(row, animate=False, force=True, immediate=True)
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor by so many rows."""
+        self.cursor += by
+
+    def action_page(self, direction: int) -> None:
+        """Move the cursor by one screen."""
+        self.cursor += direction * max(1, self.size.height // self.row_height - 1)
+
+    def action_to(self, index: int) -> None:
+        """Put the cursor on the first or last row."""
+        self.cursor = index if index >= 0 else self.count + index
+
+    def on_click(self, event: events.Click) -> None:
+        index = (event.y + round(self.scroll_y)) // self.row_height
+        if index < self.count:
+            self.cursor = index
