@@ -164,8 +164,13 @@ def write_atomically(path: Path, text: str) -> None:
 # What the workbench remembers by itself
 
 
+def state_folder() -> Path:
+    """$XDG_STATE_HOME/mythos, by default below ~/.local/state."""
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "mythos"
+
+
 def _tour_mark() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "mythos" / "tour-seen"
+    return state_folder() / "tour-seen"
 
 
 def tour_seen() -> bool:

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=150, help="how long to train first, without --runs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        os.environ["XDG_CONFIG_HOME"] = temporary  # nobody's own settings in the pictures
+        os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_STATE_HOME"] = temporary  # nobody's own settings in the pictures
         if options.runs:
             asyncio.run(take(options.runs))
             return

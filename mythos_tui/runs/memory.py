@@ -9,14 +9,14 @@ from typing import Any
 
 from mythos.contract.rundir import write_json
 from mythos.contract.watch import read_json
-from mythos_tui.settings import settings_path
+from mythos_tui.settings_file import state_folder
 
 
 class Memory:
     """A small JSON file of keys; damaged or of another kind, a value counts as not there."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path or settings_path().with_name("memory.json")
+        self._path = path or state_folder() / "memory.json"
         self._values = read_json(self._path) or {}
 
     def get(self, key: str, default: Any) -> Any:

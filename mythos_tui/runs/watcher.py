@@ -39,13 +39,19 @@ class RunWatcher:
 
     `post` is called from the watcher's thread (Textual's `post_message` may be). `parked` is for a screen that nobody
     sees: the list goes on, the close look rests. With `machine`, what the machine is doing is told too; with `settings`
-    every picture has the run's settings.
+    every picture has the run's settings. `every_s` is the pace of the close look.
     """
 
     def __init__(
-        self, root: Path, post: Callable[[Message], object], machine: bool = False, settings: bool = False
+        self,
+        root: Path,
+        post: Callable[[Message], object],
+        machine: bool = False,
+        settings: bool = False,
+        every_s: float = RUN_EVERY_S,
     ) -> None:
         self._root, self._post, self._machine, self._settings = root, post, machine, settings
+        self._every_s = every_s
         self._lister = RunLister(root)
         self._wanted: tuple[str, ...] = ()
         self._watched: dict[str, Watched] = {}
@@ -81,7 +87,7 @@ class RunWatcher:
                 self._look_at_machine()
                 next_list = time.monotonic() + LIST_EVERY_S
             busy = self._look_closely(self._wanted)
-            self._wake.wait(REST_S if busy else LIST_EVERY_S if self.parked else RUN_EVERY_S)
+            self._wake.wait(REST_S if busy else LIST_EVERY_S if self.parked else self._every_s)
             self._wake.clear()
 
     def _look_at_machine(self) -> None:

@@ -34,13 +34,14 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, key_display="↑", tooltip="Row above"),
-        Binding("down,j", "move(1)", "Down", show=False, key_display="↓", tooltip="Row below"),
-        Binding("pageup", "page(-1)", "Page up", show=False, tooltip="One screen up"),
-        Binding("pagedown", "page(1)", "Page down", show=False, tooltip="One screen down"),
-        Binding("home,g", "to(0)", "First", show=False, key_display="home", tooltip="First row"),
-        Binding("end,G", "to(-1)", "Last", show=False, key_display="end", tooltip="Last row"),
+        Binding("up,k", "move(-1)", "Up", show=False, system=True),
+        Binding("down,j", "move(1)", "Down", show=False, system=True),
+        Binding("pageup", "page(-1)", "Page up", show=False, system=True),
+        Binding("pagedown", "page(1)", "Page down", show=False, system=True),
+        Binding("home,g", "to(0)", "First", show=False, system=True),
+        Binding("end,G", "to(-1)", "Last", show=False, system=True),
     ]
+    """Known to everybody, so neither palette nor help lists them."""
 
     cursor: reactive[int] = reactive(0, init=False)
 

@@ -89,8 +89,8 @@ class FakeRun:
         with open(self.paths.log, "a", encoding="utf-8", newline="") as file:
             file.write(text)
 
-    def checkpoint(self, step: int) -> Path:
-        """A checkpoint that readers accept."""
+    def checkpoint(self, step: int, resumable: bool = False) -> Path:
+        """A checkpoint that readers accept; with `resumable` one that says it can be gone on from."""
         target = self.paths.checkpoints / f"step-{step:08d}"
         facts = {
             "step": step,
@@ -103,6 +103,9 @@ class FakeRun:
         with new_checkpoint(target, facts) as folder:
             for name in ("model.safetensors", "config.yaml", "tokenizer.json"):
                 (folder / name).write_text("{}", encoding="utf-8")
+            if resumable:
+                (folder / "state").mkdir()
+                (folder / "state" / "trainer.json").write_text("{}", encoding="utf-8")
         return target
 
     def close(self) -> None:

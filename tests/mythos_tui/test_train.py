@@ -13,6 +13,7 @@ from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.settings import Context
 from mythos_tui.widgets.barchart import BarChart
 from mythos_tui.widgets.chart import LineChart
+from mythos_tui.workers.launch import Launched
 from tests.fakes.runs import FakeRun
 from tests.fakes.screen_text import shows, text_of, until
 
@@ -36,6 +37,7 @@ async def test_a_run_whose_process_is_gone_shows_as_crashed_and_says_how_to_go_o
         await shows(pilot, "✖ crashed", "without a word", "mythos train --resume one", limit_s=3.0)
 
 
+@pytest.mark.action("train.error")
 async def test_a_failed_run_shows_its_message_and_the_way_out(context: Context):
     run = FakeRun(context.runs, "one")
     error = {"type": "DataError", "message": "The corpus is [red]empty[/red]\x1b[2J.", "hint": "Name a folder."}
@@ -59,10 +61,18 @@ async def test_an_alert_shows_while_the_run_is_live_with_what_to_try(context: Co
         run.event("alert", step=9, message="The loss jumped.", hint="Lower train.lr.", level="warning")
         run.event("alert", step=10, message="The [b]gradient[/b] jumped\x1b[2J.", hint="Lower it more.", level="note")
         await shows(
-            pilot, "Step 10: The [b]gradient[/b] jumped␛[2J.", "Lower it more.", "2 alerts", "mythos doctor one"
+            pilot, "Step 10: The [b]gradient[/b] jumped␛[2J.", "a shows all 2", "Alerts 2"
         )
+        await pilot.press("a")
+        await shows(pilot, "▲ 9  The loss jumped", "Lower it more.")
+        await until(pilot, lambda: "a shows all" not in text_of(app))
+        run.event("alert", step=11, message="Again.", hint="", level="error")
+        await shows(pilot, "✗ 11  Again.")
+        await pilot.press("escape", "l", "l")
+        run.event("alert", step=12, message="Once more.", hint="", level="error")
+        await shows(pilot, "✗ Step 12: Once more.", "a shows all 4")
         run.status("finished", 20)
-        await until(pilot, lambda: "mythos doctor" not in text_of(app))
+        await until(pilot, lambda: "a shows all" not in text_of(app))
 
 
 async def test_points_appear_while_metrics_grow(context: Context):
@@ -119,7 +129,7 @@ async def test_every_chart_is_reached_by_turning_pages(context: Context):
             await pilot.press("n")
             seen |= set(grid.shown)
         await pilot.press("n")
-        assert len(seen) == 12 and grid.shown[0] == "loss"
+        assert len(seen) == 13 and grid.shown[0] == "loss"
 
 
 def test_plan_fills_the_room():
@@ -131,17 +141,18 @@ def test_plan_fills_the_room():
     )
 
 
+@pytest.mark.action("train.pause", "train.send('save')")
 async def test_pause_resume_and_save_put_commands_into_the_inbox(context: Context):
     run = FakeRun(context.runs, "one")
     run.status("running", 10)
     app = MythosApp(context)
     async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await shows(pilot, "● running")
-        await pilot.press("p")
+        await pilot.press("P")
         await until(pilot, lambda: commands(run) == ["pause"])
         run.status("paused", 10)
         await shows(pilot, "‖ paused")
-        await pilot.press("p", "w")
+        await pilot.press("P", "w")
         await until(pilot, lambda: commands(run) == ["pause", "resume", "save"])
         run.event("command", id="1", command="pause", ok=True, message="", step=10)
         await shows(pilot, "pause: done at step 10")
@@ -151,6 +162,7 @@ def commands(run: FakeRun) -> list[str]:
     return [json.loads(path.read_text())["command"] for path in sorted(run.paths.control.glob("[!.]*.json"))]
 
 
+@pytest.mark.action("train.stop")
 async def test_stop_asks_first(context: Context):
     run = FakeRun(context.runs, "one")
     run.status("running", 10)
@@ -168,6 +180,7 @@ async def test_stop_asks_first(context: Context):
         await until(pilot, lambda: commands(run) == ["stop"])
 
 
+@pytest.mark.action("train.kill")
 async def test_kill_refuses_a_process_that_is_not_the_worker(context: Context):
     run = FakeRun(context.runs, "one")
     run.status("running", 10, pid_start=1.0)
@@ -180,17 +193,36 @@ async def test_kill_refuses_a_process_that_is_not_the_worker(context: Context):
         await shows(pilot, "is not the worker of one")
 
 
+@pytest.mark.action("train.resume_run")
+async def test_what_was_stopped_goes_on(context: Context, monkeypatch: pytest.MonkeyPatch):
+    FakeRun(context.runs, "one").status("stopped", 10, last_checkpoint="step-00000005")
+    said: list[str] = []
+
+    async def resume(name: str, runs: Path, overrides: tuple[str, ...] = ()) -> Launched:
+        said.append(name)
+        return Launched(name, "The checkpoint is [b]damaged[/b].")
+
+    monkeypatch.setattr("mythos_tui.workers.launch.resume", resume)
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await shows(pilot, "■ stopped")
+        await pilot.press("R")
+        await shows(pilot, "one cannot go on", "The checkpoint is [b]damaged[/b].")
+        assert said == ["one"]
+
+
 async def test_commands_are_not_offered_for_a_run_that_has_ended(context: Context):
     run = FakeRun(context.runs, "one")
     run.status("finished", 10)
     app = MythosApp(context)
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await shows(pilot, "✓ finished")
-        await pilot.press("p", "w", "T", "K")
+        await pilot.press("P", "w", "T", "K")
         await pilot.pause(0.2)
         assert commands(run) == [] and "Pause" not in text_of(app).splitlines()[-1]
 
 
+@pytest.mark.action("train.filter")
 async def test_filter_narrows_the_list_and_escape_widens_it(context: Context):
     for name in ("alpha", "beta", "gamma"):
         FakeRun(context.runs, name).status("running", 10)
@@ -232,7 +264,7 @@ async def test_log_and_message_are_shown_and_never_obeyed(context: Context):
         assert "\x1b" not in text_of(app) and "unfinished" not in text_of(app)
         run.log(" no more\n")
         await shows(pilot, "unfinished no more")
-        await pilot.press("l")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: "unfinished" not in text_of(app))
 
 
@@ -246,6 +278,7 @@ async def test_preparing_shows_its_stage(context: Context):
         await shows(pilot, "◔ preparing", "tokenizing", "3M of 12M bytes")
 
 
+@pytest.mark.action("train.zoom")
 async def test_a_chart_on_the_full_screen_and_back(context: Context):
     run = FakeRun(context.runs, "one")
     run.status("running", 20)
@@ -261,6 +294,7 @@ async def test_a_chart_on_the_full_screen_and_back(context: Context):
         await shows(pilot, "Ponder")
 
 
+@pytest.mark.action("train.chat", "train.inspect")
 async def test_chat_goes_to_the_latest_whole_checkpoint(context: Context, monkeypatch: pytest.MonkeyPatch):
     run = FakeRun(context.runs, "one")
     run.checkpoint(5)
@@ -268,10 +302,13 @@ async def test_chat_goes_to_the_latest_whole_checkpoint(context: Context, monkey
     opened: list[Path] = []
     app = MythosApp(context)
     monkeypatch.setattr(app, "open_chat", opened.append)
+    monkeypatch.setattr(app, "open_inspect", lambda path: opened.append(path.parent))
     async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await shows(pilot, "● running")
         await pilot.press("c")
         await until(pilot, lambda: opened == [run.paths.checkpoints / "step-00000005"])
+        await pilot.press("i")
+        await until(pilot, lambda: opened[1:] == [run.paths.checkpoints])
 
 
 async def test_a_status_written_by_somebody_else_breaks_nothing(context: Context):

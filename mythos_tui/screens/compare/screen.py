@@ -17,11 +17,12 @@ from mythos_tui.actions import bindings
 from mythos_tui.messages import RunsListed, RunUpdated
 from mythos_tui.runs.snapshot import X_AXES, RunSnapshot
 from mythos_tui.runs.watcher import RunWatcher
-from mythos_tui.screens.compare.table import Row, curve_of, metrics_of, results, save, settings
-from mythos_tui.screens.compare.views import ComparisonTable, MetricList
+from mythos_tui.screens.compare.table import Row, curve_of, direction, metrics_of, results, save, settings
+from mythos_tui.screens.compare.views import ComparisonTable, MetricList, Values
 from mythos_tui.screens.picking import RunPicking
 from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.widgets.chart import LineChart, Series
+from mythos_tui.widgets.curve import Best
 from mythos_tui.widgets.palette import SERIES
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import visible
@@ -64,9 +65,7 @@ class CompareScreen(RunPicking):
                 chart = LineChart(id="overlay", empty="no points yet")
                 chart.help_text = "One metric of every compared run."  # type: ignore[attr-defined]
                 yield chart
-                with Vertical(id="values"):
-                    yield Static("", id="table-head", markup=False)
-                    yield ComparisonTable()
+                yield Values()
         yield Static(self._nothing_yet(), id="empty", markup=False)
 
     def _how(self) -> str:
@@ -85,7 +84,8 @@ class CompareScreen(RunPicking):
         )
 
     def on_mount(self) -> None:
-        self._watcher = RunWatcher(self.app.context.runs, self.post_message, settings=True)
+        pace = 1.0 / self.app.settings.frames_per_second
+        self._watcher = RunWatcher(self.app.context.runs, self.post_message, settings=True, every_s=pace)
         self._watcher.start()
         self._look()
 
@@ -155,7 +155,10 @@ class CompareScreen(RunPicking):
 
     def _series(self, snapshot: RunSnapshot, metric: str) -> Series:
         x, y = curve_of(snapshot, metric, self._axis)
-        return Series(visible(snapshot.summary.name), x, y, self._colour(snapshot))
+        best: dict[int, Best] = {-1: "min", 1: "max"}
+        dash = self.app.choice.compared.index(snapshot.summary.name) // len(SERIES)
+        mark = best.get(direction(metric))
+        return Series(visible(snapshot.summary.name), x, y, self._colour(snapshot), best=mark, dash=dash)
 
     def _rows(self, found: list[RunSnapshot]) -> list[Row]:
         if not found:
@@ -219,7 +222,7 @@ class CompareScreen(RunPicking):
         if self.maximized is not None:
             self.minimize()
         elif self.focused is not None and self.focused.id in ("overlay", "table"):
-            self.maximize(self.focused if self.focused.id == "overlay" else self.query_one("#values"), container=False)
+            self.maximize(self.focused if self.focused.id == "overlay" else self.query_one(Values), container=False)
 
     @on(RunList.Opened)
     def _to_chart(self) -> None:

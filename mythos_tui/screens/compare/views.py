@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Vertical
 from textual.content import Content
 from textual.strip import Strip
 from textual.visual import Visual
@@ -51,6 +53,19 @@ class MetricList(Rows):
         self.redraw()
         with self.prevent(Rows.Moved):
             self.cursor = names.index(chosen) if chosen in names else 0
+
+
+class Values(Vertical):
+    """The table under its line of names, which stays while the rows scroll."""
+
+    ALLOW_MAXIMIZE = True
+
+    def __init__(self) -> None:
+        super().__init__(id="values")
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="table-head", markup=False)
+        yield ComparisonTable()
 
 
 class ComparisonTable(Rows):

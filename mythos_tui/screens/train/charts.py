@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
@@ -16,9 +16,9 @@ from mythos_tui.screens.train.panels import PANELS, Panel, bars_of, series_of
 from mythos_tui.screens.train.views import StepChosen
 from mythos_tui.widgets.barchart import BarChart
 from mythos_tui.widgets.chart import LineChart
+from mythos_tui.widgets.xview import XView, link
 
 Chart = LineChart | BarChart
-SHARED = ("crosshair", "x_window", "follow")
 
 
 class ChartGrid(Container):
@@ -48,21 +48,11 @@ class ChartGrid(Container):
             yield chart
 
     def on_mount(self) -> None:
-        for chart in self.line_charts:
-            for name in SHARED:
-                self.watch(chart, name, self._share(chart, name), init=False)
-            self.watch(chart, "crosshair", self._tell_step, init=False)
+        link(list(self.line_charts))
 
-    def _share(self, source: LineChart, name: str) -> Callable[[object], None]:
-        def spread(value: object) -> None:
-            for chart in self.line_charts:
-                if chart is not source and chart.series and getattr(chart, name) != value:
-                    setattr(chart, name, value)
-
-        return spread
-
-    def _tell_step(self, x: float | None) -> None:
-        self.post_message(StepChosen(None if x is None else self.step_at(x)))
+    @on(XView.CrosshairMoved)
+    def _tell_step(self, event: XView.CrosshairMoved) -> None:
+        self.post_message(StepChosen(None if event.x is None else self.step_at(event.x)))
 
     @property
     def line_charts(self) -> list[LineChart]:

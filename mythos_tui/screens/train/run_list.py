@@ -94,6 +94,11 @@ class RunList(Rows):
 
         return SERIES[compared.index(name) % len(SERIES)]
 
+    @property
+    def knows_any(self) -> bool:
+        """Whether there are runs, shown or not."""
+        return bool(self._runs)
+
     def knows(self, name: str) -> bool:
         """Whether there is such a run, shown or not."""
         return any(run.name == name for run in self._runs)
@@ -166,6 +171,9 @@ class RunList(Rows):
         self._tell()
 
     # Actions
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.knows_any if action in ("open_run", "sort", "reverse") else True
 
     def action_open_run(self) -> None:
         """Into the run's charts."""

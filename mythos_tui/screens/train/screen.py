@@ -64,14 +64,16 @@ class TrainScreen(RunStarting, ChartViews):
     def _nothing_yet(self) -> str:
         return (
             f"No runs yet in {visible(str(self.app.context.runs))}\n\n"
-            "Press L to start one from a preset, 2 to configure one first,\n"
-            "or start one headless: mythos train configs/quickstart.yaml\n\n"
+            "Press 2 to configure one and launch it from there,\n"
+            "or L to start one from a preset at once;\n"
+            "headless: mythos train configs/quickstart.yaml\n\n"
             "Press 3 to chat with a ready checkpoint, 4 to look inside it.\n\n"
             "Runs train in processes of their own and appear here at once."
         )
 
     def on_mount(self) -> None:
-        self._watcher = RunWatcher(self.app.context.runs, self.post_message, machine=True)
+        pace = 1.0 / self.app.settings.frames_per_second
+        self._watcher = RunWatcher(self.app.context.runs, self.post_message, machine=True, every_s=pace)
         self._watcher.start()
 
     def on_unmount(self) -> None:
@@ -109,8 +111,8 @@ class TrainScreen(RunStarting, ChartViews):
 
     def say_page(self) -> None:
         live = sum(run.is_live for run in self._runs.values())
-        pages = f" · {self.pages_text}" if self.pages_text else ""
-        self.set_remark(f"{live} live{pages}" if self._runs else "")
+        told = [f"{live} live"] * bool(live) + [self.pages_text] * bool(self.pages_text)
+        self.set_remark(" · ".join(told))
 
     @on(RunUpdated)
     async def _show_run(self, message: RunUpdated) -> None:

@@ -105,8 +105,8 @@ class StartDialog(ModalScreen[Order | None]):
         self._show_fault()
 
     @on(Input.Changed, "#name")
-    def _name_is_given(self) -> None:
-        self._named = True
+    def _name_is_given(self, event: Input.Changed) -> None:
+        self._named = event.value != self.source.name
 
     @on(Input.Changed, "#overrides")
     def _show_fault(self) -> str:
