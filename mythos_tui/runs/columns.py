@@ -167,19 +167,13 @@ class Metrics:
         self._add_up("FLOPs", seconds * self._rows("flops_per_s", first), first)
         if "utilisation" in self._scalars:
             self._derive("used", 100.0 * self._rows("utilisation", first), first)
-        for key, source in (("load_share", "expert_load"), ("loops_share", "loops_histogram")):
-            if source in self._vectors:
-                values = self._vectors[source].upto(self.rows)[first:]
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    self._derive(key, 100.0 * values / values.sum(axis=1, keepdims=True), first)
 
     def _add_up(self, key: str, steps: Floats, first: int) -> None:
         start = self._derived[key].upto(first)[-1] if first else 0.0
         self._derive(key, start + np.cumsum(np.where(np.isfinite(steps), steps, 0.0)), first)
 
-    def _derive(self, key: str, values: NDArray[Any], first: int) -> None:
-        width = values.shape[1] if values.ndim > 1 else 0
-        self._derived.setdefault(key, Column(width)).put(first, values)
+    def _derive(self, key: str, values: Floats, first: int) -> None:
+        self._derived.setdefault(key, Column()).put(first, values)
 
     def _rows(self, key: str, first: int) -> Floats:
         """A scalar's rows from `first` on, NaN where there are none."""
@@ -214,9 +208,9 @@ class Metrics:
         """Views of all vector columns, (n, width) each."""
         return {key: column.upto(self.rows) for key, column in self._vectors.items()}
 
-    def derived(self) -> dict[str, NDArray[Any]]:
+    def derived(self) -> dict[str, Floats]:
         """What follows from the metrics: `minutes` of training (pauses left out) and `FLOPs` up to each line; `used`, the
-        utilisation in percent; `load_share` and `loops_share`, expert load and loops histogram in percent."""
+        utilisation in percent."""
         return {key: column.upto(self.rows) for key, column in self._derived.items()}
 
     def latest(self) -> dict[str, Floats]:

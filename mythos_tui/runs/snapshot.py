@@ -71,7 +71,7 @@ class RunSnapshot:
     loading: bool = False
     scalars: Mapping[str, Floats] = field(default_factory=dict)
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    derived: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    derived: Mapping[str, Floats] = field(default_factory=dict)
     latest: Mapping[str, Floats] = field(default_factory=dict)
     evaluations: Evaluations = field(default_factory=Evaluations)
     log: tuple[str, ...] = ()
@@ -82,7 +82,11 @@ class RunSnapshot:
 
     def x(self, axis: str) -> Floats:
         """x of every metrics line on one of `X_AXES`; steps where the run does not tell."""
-        return self.scalars.get(axis, self.derived.get(axis, self.steps))
+        return self.values(axis) if self.has(axis) else self.steps
+
+    def values(self, key: str) -> Floats:
+        """A scalar metric, or what follows from metrics; empty where the run does not tell."""
+        return self.scalars.get(key, self.derived.get(key, NOTHING))
 
     @property
     def steps(self) -> Floats:

@@ -94,9 +94,9 @@ async def test_runs_are_laid_over_each_other(context: Context, tmp_path: Path, m
         await pilot.press("right")
         await shows(pilot, "‹ 1 more")
         await pilot.press("left", "enter")
-        await until(pilot, lambda: "Metric" not in text_of(app) and "model.rope_theta" in text_of(app))
+        await until(pilot, lambda: "● first" not in text_of(app) and "model.rope_theta" in text_of(app))
         await pilot.press("escape", "d", "right_square_bracket")
-        await until(pilot, lambda: "loss final" not in text_of(app) and "Metric" in text_of(app))
+        await until(pilot, lambda: "loss final" not in text_of(app) and "● first" in text_of(app))
         await pilot.press("escape", "right_square_bracket", "slash", *"odd", "enter", "p")
         await shows(pilot, "3 compared", "1 of 3 runs")
         assert app.choice.pins == ["odd"]

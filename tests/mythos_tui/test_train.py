@@ -11,8 +11,8 @@ from mythos_tui.app import MythosApp
 from mythos_tui.screens.train.charts import ChartGrid, plan
 from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.settings import Context
-from mythos_tui.widgets.barchart import BarChart
 from mythos_tui.widgets.chart import LineChart
+from mythos_tui.widgets.timemap import TimeHeatmap
 from mythos_tui.workers.launch import Launched
 from tests.fakes.runs import FakeRun
 from tests.fakes.screen_text import shows, text_of, until
@@ -89,8 +89,7 @@ async def test_points_appear_while_metrics_grow(context: Context):
         run.status("running", 40, loss=3.25)
         await until(pilot, lambda: loss.series[0].x.size == 4 and len(loss.series) == 2)
         assert loss.series[1].kind == "points" and loss.series[1].y.tolist() == [3.0]
-        bars = app.screen.query_one("#panel-experts", BarChart)
-        assert bars.values.size == 8 and bars.values.sum() == pytest.approx(100) and bars.reference == 12.5
+        assert app.screen.query_one("#panel-experts", TimeHeatmap)._values.shape == (4, 8)
         await shows(pilot, "2.500 bits/byte", "3.250", "step 40 of 2000")
 
 

@@ -12,13 +12,14 @@ from textual.widget import Widget
 
 from mythos_tui.runs.snapshot import X_AXES, RunSnapshot
 from mythos_tui.screens.train.arrangement import Arrangement, plan
-from mythos_tui.screens.train.panels import PANELS, Panel, bars_of, series_of
+from mythos_tui.screens.train.panels import PANELS, Panel, bars_of, map_of, series_of
 from mythos_tui.screens.train.views import StepChosen
 from mythos_tui.widgets.barchart import BarChart
 from mythos_tui.widgets.chart import LineChart
+from mythos_tui.widgets.timemap import TimeHeatmap
 from mythos_tui.widgets.xview import XView, link
 
-Chart = LineChart | BarChart
+Chart = LineChart | TimeHeatmap | BarChart
 
 
 class ChartGrid(Container):
@@ -48,16 +49,16 @@ class ChartGrid(Container):
             yield chart
 
     def on_mount(self) -> None:
-        link(list(self.line_charts))
+        link(self.views)
 
     @on(XView.CrosshairMoved)
     def _tell_step(self, event: XView.CrosshairMoved) -> None:
         self.post_message(StepChosen(None if event.x is None else self.step_at(event.x)))
 
     @property
-    def line_charts(self) -> list[LineChart]:
-        """All line charts, shown or not."""
-        return [chart for chart in self._charts.values() if isinstance(chart, LineChart)]
+    def views(self) -> list[XView]:
+        """All charts over x, shown or not."""
+        return [chart for chart in self._charts.values() if isinstance(chart, XView)]
 
     @property
     def shown(self) -> list[str]:
@@ -82,7 +83,7 @@ class ChartGrid(Container):
         return found or [panel for panel in self.arrangement.panels[:1]]
 
     def _reset_views(self) -> None:
-        for chart in self.line_charts:
+        for chart in self.views:
             chart.action_reset_view()
 
     def _feed(self) -> None:
@@ -98,6 +99,8 @@ class ChartGrid(Container):
         chart = self._charts[panel.id]
         if isinstance(chart, LineChart):
             chart.set_series(series_of(panel, snapshot, self.x_axis))
+        elif isinstance(chart, TimeHeatmap):
+            chart.set_data(*map_of(panel, snapshot, self.x_axis))
         else:
             values, labels, reference = bars_of(panel, snapshot)
             chart.set_data(values, labels, reference=reference, reference_name="even" if reference else "")
@@ -154,8 +157,9 @@ class ChartGrid(Container):
     def next_x_axis(self) -> str:
         """Take the next x axis: step, tokens, minutes, FLOPs."""
         self.x_axis = X_AXES[(X_AXES.index(self.x_axis) + 1) % len(X_AXES)]
-        for chart in self.line_charts:
-            chart.x_label = "" if self.x_axis == "step" else self.x_axis
+        for chart in self._charts.values():
+            if isinstance(chart, LineChart | TimeHeatmap):
+                chart.x_label = "" if self.x_axis == "step" else self.x_axis
         self._reset_views()
         self._feed()
         return self.x_axis
@@ -181,9 +185,12 @@ class ChartGrid(Container):
 
 def _make(panel: Panel) -> Chart:
     chart: Chart
-    if panel.vector:
-        chart = BarChart(panel.title, panel.unit, id=f"panel-{panel.id}")
+    name = f"panel-{panel.id}"
+    if panel.bars:
+        chart = BarChart(panel.title, panel.unit, id=name)
+    elif panel.vector:
+        chart = TimeHeatmap(panel.title, panel.unit, row_name=panel.row_name, share=panel.share, id=name)
     else:
-        chart = LineChart(panel.title, panel.unit, y_log=panel.y_log, smoothing=panel.smoothing, id=f"panel-{panel.id}")
+        chart = LineChart(panel.title, panel.unit, y_log=panel.y_log, smoothing=panel.smoothing, id=name)
     chart.help_text = panel.help  # type: ignore[union-attr]
     return chart

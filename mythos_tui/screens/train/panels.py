@@ -26,8 +26,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart. Line charts have curves (`prefix`: one for each metric that begins so), maps a `vector` over time, bars the
-    newest of it; `evaluation` adds held-out points. `extra` panels are not shown until somebody chooses them."""
+    """A chart. Line charts have curves (`prefix`: one for each metric that begins so); maps show a `vector` over time, bars
+    the newest of it (`share`: in per cent of its sum); `evaluation` adds held-out points. `extra` panels are not shown until
+    somebody chooses them."""
 
     id: str
     title: str
@@ -38,6 +39,7 @@ class Panel:
     vector: str = ""
     first: int = 0
     row_name: str = ""
+    share: bool = False
     bars: bool = False
     evaluation: str = ""
     y_log: bool = False
@@ -61,10 +63,10 @@ PANELS: tuple[Panel, ...] = (
     Panel("ponder", "Ponder", "loops/token", "Mean loops that a token took.",
           (Curve("ponder", "mean", GREEN),), recurrent=True),
     Panel("experts", "Expert load", "% of tokens", "Share of routed tokens that each expert got, over time.",
-          vector="load_share", row_name="expert", recurrent=True),
+          vector="expert_load", row_name="expert", share=True, recurrent=True),
     Panel("bits", "Held out", "bits/byte", "Evaluations on documents kept out of training.", evaluation="bits_per_byte"),
     Panel("depths", "Loops taken", "% of tokens", "Tokens that took 1, 2, … loops between logged steps, over time.",
-          vector="loops_share", first=1, row_name="loops", recurrent=True),
+          vector="loops_histogram", first=1, row_name="loops", share=True, recurrent=True),
     Panel("speed", "Speed", "tokens/s", "Training speed between logged steps.", (Curve("tokens_per_s", "tokens/s", SERIES[5]),)),
     Panel("gradient", "Gradient norm", "", "Norm of the gradient before clipping.",
           (Curve("grad_norm", "norm", AMBER),), y_log=True),
@@ -81,9 +83,9 @@ PANELS: tuple[Panel, ...] = (
     Panel("use", "Utilisation", "% of peak", "Model FLOPs as a share of the matmul peak measured at start.",
           (Curve("used", "used", SERIES[6]),)),
     Panel("experts-now", "Expert load now", "% of tokens", "Share of routed tokens that each expert got lately; the line is an "
-          "even share.", vector="load_share", bars=True, recurrent=True, extra=True),
+          "even share.", vector="expert_load", share=True, bars=True, recurrent=True, extra=True),
     Panel("depths-now", "Loops now", "% of tokens", "Tokens that took 1, 2, … loops since the last logged step.",
-          vector="loops_share", first=1, bars=True, recurrent=True, extra=True),
+          vector="loops_histogram", first=1, share=True, bars=True, recurrent=True, extra=True),
     Panel("state-now", "State norm now", "RMS", "RMS of the looped state after each loop, latest line.",
           vector="state_norm", first=1, bars=True, recurrent=True, extra=True),
 )  # fmt: skip
@@ -106,15 +108,10 @@ def _curves(panel: Panel, snapshot: RunSnapshot) -> list[Curve]:
 def series_of(panel: Panel, snapshot: RunSnapshot, axis: str) -> list[Series]:
     """The curves of a line chart on the chosen x axis; views of the columns, nothing copied."""
     x = snapshot.x(axis)
-    shown = [Series(one.name, x, values_of(snapshot, one.key), one.colour) for one in _curves(panel, snapshot)]
+    shown = [Series(one.name, x, snapshot.values(one.key), one.colour) for one in _curves(panel, snapshot)]
     if panel.evaluation:
         shown += held_out(panel.evaluation, snapshot, axis, "points" if panel.curves else "line")
     return shown
-
-
-def values_of(snapshot: RunSnapshot, key: str) -> NDArray[Any]:
-    """A metric, or what follows from one."""
-    return snapshot.scalars[key] if key in snapshot.scalars else snapshot.derived[key]
 
 
 def held_out(
@@ -135,21 +132,16 @@ def held_out(
 
 def map_of(panel: Panel, snapshot: RunSnapshot, axis: str) -> tuple[Floats, NDArray[Any], list[str]]:
     """x (n,), values (n, rows) and the rows' labels of a map over time."""
-    values = _vector(panel, snapshot)
+    values = snapshot.vectors.get(panel.vector, np.zeros((0, 0), np.float32))
     return snapshot.x(axis)[: len(values)], values, [f"{index + panel.first}" for index in range(values.shape[1])]
-
-
-def _vector(panel: Panel, snapshot: RunSnapshot) -> NDArray[Any]:
-    found = snapshot.vectors.get(panel.vector)
-    return found if found is not None else snapshot.derived.get(panel.vector, np.zeros((0, 0)))
 
 
 def bars_of(panel: Panel, snapshot: RunSnapshot) -> tuple[Floats, list[str], float | None]:
     """Newest values, labels and reference of a bar chart."""
-    table = _vector(panel, snapshot)
-    known = np.flatnonzero(np.isfinite(table[-64:]).any(axis=1)) if table.size else np.zeros(0, int)
-    if not known.size:
+    values = snapshot.latest.get(panel.vector)
+    if values is None:
         return np.zeros(0), [], None
-    values = table[-64:][known[-1]]
+    if panel.share:
+        values = values * (100.0 / max(float(np.nansum(values)), 1e-12))
     labels = [f"{index + panel.first}" for index in range(values.size)]
-    return values, labels, 100.0 / values.size if panel.vector == "load_share" else None
+    return values, labels, 100.0 / values.size if panel.vector == "expert_load" else None
