@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mythos_tui.runs.columns import WIDEST
+
 
 def parse_columns(block: bytes) -> dict[str, NDArray[Any]] | None:
     """Whole lines as {key: (n,) or (n, width)}, parts as `loss_parts.ponder`; None where they are not that regular.
@@ -24,6 +26,8 @@ def parse_columns(block: bytes) -> dict[str, NDArray[Any]] | None:
     columns: dict[str, NDArray[Any]] = {}
     for name in table.column_names:
         for key, array in _flat(name, table.column(name).chunk(0), pa):
+            if pa.types.is_list(array.type) and _misread(array):
+                return None
             values = _values(array, pa)
             if values is not None:
                 columns[key] = values
@@ -37,8 +41,14 @@ def _flat(key: str, array: Any, pa: Any) -> list[tuple[str, Any]]:
     return [(f"{key}.{name}", part) for name, part in zip(names, array.flatten(), strict=True)]
 
 
+def _misread(array: Any) -> bool:
+    """Whether there is a null within a list: Arrow's reader puts it behind the numbers, or loses it."""
+    ends = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
+    return bool(array.values.null_count or ends[-1] != len(array.values))
+
+
 def _values(array: Any, pa: Any) -> NDArray[Any] | None:
-    """Numbers as (n,), equally long lists of numbers as (n, width), null as NaN; None for anything else."""
+    """Numbers as (n,), lists of them as (n, longest), null and what is not there as NaN; None for anything else."""
     kind = array.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _floats(array, pa)
@@ -48,13 +58,12 @@ def _values(array: Any, pa: Any) -> NDArray[Any] | None:
         return None
     offsets = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
     lengths = np.diff(offsets)
-    width = int(lengths.max(initial=0))
+    width = min(WIDEST, int(lengths.max(initial=0)))
     if not width:
         return None
     rows = np.full((len(array), width), np.nan, np.float32)
-    whole = lengths == width
-    flat = _floats(array.values, pa)
-    rows[whole] = flat[offsets[:-1][whole][:, None] + np.arange(width)]
+    there = np.arange(width) < lengths[:, None]
+    rows[there] = _floats(array.values, pa)[(offsets[:-1, None] + np.arange(width))[there]]
     return rows
 
 

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+WIDEST = 4096
+"""Most entries of a vector that are kept."""
 
 
 class Column:
-    """One growing array of rows, NaN where a row had no value. Rows are scalars or vectors of `width`."""
+    """One growing array of rows, NaN where a row had no value. Rows are scalars, or vectors of at most `width`."""
 
     def __init__(self, width: int = 0) -> None:
         self._width = width
@@ -22,15 +24,19 @@ class Column:
     def _new(self, rows: int) -> NDArray[Any]:
         return np.full((rows, self._width), np.nan, np.float32) if self._width else np.full(rows, np.nan)
 
-    @property
-    def width(self) -> int:
-        return self._width
-
     def put(self, row: int, values: NDArray[Any]) -> None:
-        """Set rows from `row` on. Rows already handed out are never changed."""
+        """Set rows from `row` on. Rows already handed out are never changed; a longer vector makes all of them wider."""
         end = row + len(values)
+        if values.ndim > 1 and values.shape[1] > self._width:
+            old, self._width = self._data, values.shape[1]
+            self._data = self._new(len(old))
+            self._data[:, : old.shape[1]] = old
         self._grow(end)
-        self._data[row:end] = values
+        if values.ndim > 1:
+            self._data[row:end, values.shape[1] :] = np.nan
+            self._data[row:end, : values.shape[1]] = values
+        else:
+            self._data[row:end] = values
 
     def _grow(self, rows: int) -> None:
         if rows > len(self._data):
@@ -136,9 +142,9 @@ class Metrics:
         for key, values in columns.items():
             if values.ndim == 1:
                 self._scalars.setdefault(key, Column()).put(self.rows, values)
-            elif (column := self._vectors.setdefault(key, Column(values.shape[1]))).width == values.shape[1]:
-                column.put(self.rows, values)
-                self._latest[key] = values[-1]
+            else:
+                self._vectors.setdefault(key, Column(values.shape[1])).put(self.rows, values)
+                self._latest[key] = values[-1][np.isfinite(values[-1])]
         self._advance(len(steps))
         return True
 
@@ -196,9 +202,11 @@ class Metrics:
         if not known:
             return
         self._latest[key] = known[-1]
-        column = self._vectors.setdefault(key, Column(len(known[0])))
-        gap = np.full(column.width, np.nan)
-        column.put(self.rows, np.array([gap if row is None or len(row) != column.width else row for row in found]))
+        rows = np.full((len(found), min(WIDEST, max(map(len, known)))), np.nan)
+        for index, row in enumerate(found):
+            if row is not None:
+                rows[index, : len(row)] = row[: rows.shape[1]]
+        self._vectors.setdefault(key, Column(rows.shape[1])).put(self.rows, rows)
 
     def scalars(self) -> dict[str, Floats]:
         """Views of all scalar columns, equally long."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mythos_tui.messages import CommandAcknowledged, RunsListed, RunUpdated
+from mythos_tui.runs.bulk import parse_columns
 from mythos_tui.runs.columns import Metrics
 from mythos_tui.runs.lister import RunLister
 from mythos_tui.runs.reader import RunReader
@@ -44,6 +45,59 @@ def test_a_metric_that_comes_and_goes_is_a_gap_and_nonsense_is_no_number():
     loss = metrics.scalars()["loss"]
     assert loss[0] == 2.0 and np.isnan(loss[1:]).all()
     assert set(metrics.scalars()) == {"step", "loss"} and not metrics.vectors()
+
+
+def test_vectors_may_differ_in_length():
+    metrics = Metrics()
+    metrics.extend([{"step": 1, "state_norm": [1.0, 2.0]}, {"step": 2, "state_norm": [1.0, 2.0, 3.0]}])
+    early = metrics.vectors()["state_norm"]
+    metrics.extend([{"step": 3, "state_norm": [5.0]}, {"step": 4, "state_norm": [1.0, 2.0, 3.0, 4.0]}])
+    assert early.shape == (2, 3) and np.isnan(early[0, 2])
+    late = metrics.vectors()["state_norm"]
+    assert late.shape == (4, 4) and late[2, 0] == 5 and np.isnan(late[2, 1:]).all() and late[1, 2] == 3
+
+
+def test_a_block_of_lines_means_the_same_as_its_lines():
+    lines = [metrics_line(step) for step in range(1, 200)]
+    for index, line in enumerate(lines):
+        line["state_norm"] = [1.0, 2.0, 3.0][: 1 + index % 3]
+        line["loss_parts"] = {"ponder": float(index)} if index % 5 else {}
+        line["grad_norm"] = (float("nan"), float("inf"), 7)[index % 3]
+        line["note"], line["odd"] = "text", {"deep": [1]}
+    lines[50].pop("loss"), lines[60].pop("state_norm")
+    slow, fast = Metrics(), Metrics()
+    slow.extend(lines)
+    columns = parse_columns("".join(json.dumps(line) + "\n" for line in lines).encode())
+    assert columns is not None and fast.extend_columns(columns)
+    for kind in ("scalars", "vectors", "derived", "latest"):
+        one, other = getattr(slow, kind)(), getattr(fast, kind)()
+        assert one.keys() == other.keys()
+        for key in one:
+            np.testing.assert_allclose(one[key], other[key], rtol=1e-6)
+    assert not fast.extend_columns(columns), "steps that come again are for the slow way, which goes back"
+
+
+@pytest.mark.parametrize(
+    "lines", ['{"step": 1}\n{bad}', '{"a": 1}\n{"a": "x"}', '{"a": 1}\n5', '{"a":1,"a":2}', '{"a":[null, 1]}\n{"a":[1, 2]}']
+)
+def test_an_irregular_block_is_left_to_the_slow_way(lines: str):
+    assert parse_columns(lines.encode() + b"\n") is None
+
+
+def test_a_long_history_with_damage_in_it_is_read_whole(tmp_path: Path):
+    run = FakeRun(tmp_path)
+    run.status("running", 10)
+    pad = "x" * 1000
+    text = [json.dumps({"step": step, "loss": 1.0 / step, "pad": pad}) for step in range(1, 9001)]
+    text[4000] = "{damaged"
+    text.insert(8000, json.dumps({"step": 7990, "loss": 5.0}))  # resumed
+    run.paths.metrics.write_text("\n".join(text) + "\n")
+    reader = RunReader(run.paths)
+    while (snapshot := read(reader)[0]).loading:
+        pass
+    steps = snapshot.steps.tolist()
+    assert steps == [step for step in range(1, 7991) if step != 4001] + list(range(8001, 9001))
+    assert snapshot.scalars["loss"][steps.index(7990)] == 5.0
 
 
 def test_a_resumed_run_that_repeats_steps_shows_the_later_ones():

@@ -147,7 +147,7 @@ async def test_log_alerts_and_machine(context: Context):
         await pilot.press("enter")
         await shows(pilot, "one: The loss jumped", "Lower [i]train.lr[/i].", "Likely cause: An odd batch", "c copy")
         await pilot.press("escape", "m")
-        await shows(pilot, "CPU", "Memory", "cpu bf16 · 2 threads · matmul peak 420GFLOP/s", "pid")
+        await shows(pilot, "CPU", "Memory", "cpu bf16 · 2 threads · peak 420GFLOP/s", "pid")
         await pilot.press("m")
         await until(pilot, lambda: app.screen.query_one(RunList).has_focus)
         await pilot.press("right_square_bracket", "left_square_bracket")

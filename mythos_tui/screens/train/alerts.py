@@ -70,7 +70,7 @@ class AlertRail(Rows):
     """Two lines each: level, step and symptom above evidence and what to try."""
 
     row_height = 2
-    empty = "No alerts: the run's guard has noticed nothing odd."
+    empty = "No alerts: nothing odd so far."
     help_text = (
         "What the run's guard noticed, newest on top: ○ note, ▲ warning, ✗ error, each with its evidence and what to try. "
         "Enter opens the whole of it, to read and copy."

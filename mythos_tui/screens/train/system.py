@@ -100,11 +100,12 @@ class SystemPanel(Rows):
 
 
 def _device(device: dict[str, Any]) -> str:
-    """`cpu bf16 · 2 threads · peak 420 GFLOP/s`"""
+    """`cpu bf16 · 2 threads · peak 420GFLOP/s`, the peak that a large matmul had at the start."""
     parts = [" ".join(visible(str(device[key])) for key in ("device", "precision") if device.get(key))]
     if device.get("threads"):
-        parts.append(f"{visible(str(device['threads']))} threads")
+        threads = visible(str(device["threads"]))
+        parts.append(f"{threads} thread{'s' * (threads != '1')}")
     peak = device.get("matmul_peak_flops")
     if isinstance(peak, int | float) and peak > 0:
-        parts.append(f"matmul peak {short(float(peak))}FLOP/s")
+        parts.append(f"peak {short(float(peak))}FLOP/s")
     return " · ".join(part for part in parts if part)
