@@ -146,7 +146,7 @@ class MythosApp(App[None]):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """A toast. Nothing in it is markup, whoever says it, and `f2` shows it again, whole."""
+        """A toast. Nothing in it is markup, whoever says it, and `f8` shows it again, whole."""
         message, title = visible(message, keep="\n"), visible(title)
         head = f"{time.strftime('%H:%M:%S')}  {title or severity}"
         self.said.append(f"{head}\n{message}")

@@ -215,7 +215,7 @@ async def test_alt_with_a_digit_opens_screens_from_inside_a_text_field(context: 
         await until(pilot, lambda: app.current_mode == "chat")
         assert app.screen.query_one("#prompt", TextArea).text == "2"
         await pilot.press("f1")
-        await shows(pilot, "Generate text with a checkpoint", "alt+4")
+        await shows(pilot, "What has the focus", "This screen")
         await pilot.press("escape", "ctrl+q")
         await until(pilot, lambda: not app.is_running)
 
@@ -262,7 +262,7 @@ async def test_messages_are_never_markup_and_can_be_read_again_whole(context: Co
         app.screen.notify("[red]not[/red]\x1b[2J markup", title="[b]Title", timeout=1)
         await shows(pilot, "[red]not[/red]␛[2J markup")
         await until(pilot, lambda: "[red]" not in text_of(app))
-        await pilot.press("f2")
+        await pilot.press("f8")
         await shows(pilot, "Messages", "[b]Title", "[red]not[/red]␛[2J markup", "c copy")
 
 
@@ -270,17 +270,17 @@ async def test_messages_are_never_markup_and_can_be_read_again_whole(context: Co
 async def test_the_tour_follows_what_is_done_takes_no_key_and_can_be_had_again(context: Context):
     app = MythosApp(context, tour=True)
     async with app.run_test(size=(80, 24)) as pilot:
-        await shows(pilot, "Tour 1 of 5", "Press 2 to configure", "f3 ends it")
+        await shows(pilot, "Tour 1 of 5", "Press 2 to configure", "f9 ends it")
         await pilot.press("2")
         await shows(pilot, "Tour 2 of 5", "Press ^l to launch")
         await pilot.press("3")
         await shows(pilot, "Tour 4 of 5", "alt+4")
         await pilot.press("alt+1")
         await shows(pilot, "Tour 4 of 5")
-        await pilot.press("f3")
+        await pilot.press("f9")
         await until(pilot, lambda: "Tour" not in text_of(app))
         assert tour_seen()
-        await pilot.press("2", "f3")
+        await pilot.press("2", "f9")
         await shows(pilot, "Tour 1 of 5", "No runs yet")
 
 

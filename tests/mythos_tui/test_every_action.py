@@ -110,3 +110,9 @@ def test_every_action_explains_itself(scope: str):
     for one in (one for one in ACTIONS if one.scope == scope):
         assert one.title and (one.help or any(two.help for two in ACTIONS if two.name == one.name)), one
     assert len({mode for _, mode, _, _ in SCREENS}) == len(SCREENS)
+
+
+def test_no_screen_takes_a_key_of_the_whole_application():
+    everywhere = {key for one in ACTIONS if one.scope == "app" for key in one.key.split(",")}
+    taken = [one.id for one in ACTIONS if one.scope != "app" and everywhere & set(one.key.split(","))]
+    assert not taken
