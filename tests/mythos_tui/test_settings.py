@@ -80,16 +80,16 @@ def test_remembering_a_choice_leaves_every_other_line_alone():
 
 
 async def test_own_keys_work_show_and_take_the_place_of_the_usual_ones(context: Context):
-    write("keys: {train.pause: P, app.help: [f7, ctrl+g]}\n")
+    write("keys: {train.pause: G, app.help: [f7, ctrl+g]}\n")
     run = FakeRun(context.runs, "one")
     run.status("running", 10)
     app = MythosApp(context)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
-        await shows(pilot, "● running", "P Pause", "f7 Help")
-        await pilot.press("p", "question_mark")
+        await shows(pilot, "● running", "f7 Help")
+        await pilot.press("P", "question_mark")
         await pilot.pause()
         assert not list(run.paths.control.glob("*.json")) and "esc closes" not in text_of(app)
-        await pilot.press("P")
+        await pilot.press("G")
         await until(pilot, lambda: list(run.paths.control.glob("[!.]*.json")))
         await pilot.press("ctrl+g")
         await shows(pilot, "esc closes")
@@ -117,7 +117,7 @@ def page() -> str:
         "runs: ~/experiments/runs",
         "imported: [~/models]",
         "keys:",
-        "  train.pause: P",
+        "  train.pause: G",
         "  app.help: [f1, ctrl+g]",
         "```",
         "",
