@@ -80,7 +80,7 @@ def test_remembering_a_choice_leaves_every_other_line_alone():
 
 
 async def test_own_keys_work_show_and_take_the_place_of_the_usual_ones(context: Context):
-    write("keys: {train.pause: G, app.help: [f7, ctrl+g]}\n")
+    write("keys: {train.pause: u, app.help: [f7, ctrl+g]}\n")
     run = FakeRun(context.runs, "one")
     run.status("running", 10)
     app = MythosApp(context)
@@ -89,7 +89,7 @@ async def test_own_keys_work_show_and_take_the_place_of_the_usual_ones(context: 
         await pilot.press("P", "question_mark")
         await pilot.pause()
         assert not list(run.paths.control.glob("*.json")) and "esc closes" not in text_of(app)
-        await pilot.press("G")
+        await pilot.press("u")
         await until(pilot, lambda: list(run.paths.control.glob("[!.]*.json")))
         await pilot.press("ctrl+g")
         await shows(pilot, "esc closes")
@@ -117,7 +117,7 @@ def page() -> str:
         "runs: ~/experiments/runs",
         "imported: [~/models]",
         "keys:",
-        "  train.pause: G",
+        "  train.pause: u",
         "  app.help: [f1, ctrl+g]",
         "```",
         "",
