@@ -47,7 +47,7 @@ CHAT = (
     Action("chat", "less_than_sign", "threshold(-1)", "Threshold", "Lower the threshold of the rule", True, "< >"),
     Action("chat", "greater_than_sign", "threshold(1)", "Higher", "Raise the threshold of the rule", False, ">"),
     Action(
-        "chat", "b", "beside", "Two", "Two answers side by side, at other depths or by other checkpoints; or one again"
+        "chat", "s", "beside", "Two", "Two answers side by side, at other depths or by other checkpoints; or one again"
     ),
     Action("chat", "o", "other_side", "Side", "Of two answers side by side, the one that keys act on"),
     Action("chat", "e", "edit", "Edit", "Edit a message and send it again; the conversation as it was is kept"),
@@ -56,7 +56,17 @@ CHAT = (
     Action("chat", "m", "export('md')", "Markdown", "Write the conversation as Markdown into this folder", False),
     Action("chat", "j", "export('json')", "JSON", "Write the conversation as JSON into this folder", False),
 )
-"""What single keys do in Chat; with alt they do it while a text is written."""
+"""What single keys do in Chat."""
+
+WHILE_WRITING = {
+    "minus": "alt+down",
+    "plus,equals_sign": "alt+up",
+    "less_than_sign": "alt+left",
+    "greater_than_sign": "alt+right",
+    **{letter: f"alt+{letter}" for letter in "xsoectmj"},
+}
+ALT = {"minus": "alt ↓↑", "plus,equals_sign": "alt ↑", "less_than_sign": "alt ←→", "greater_than_sign": "alt →"}
+"""The same from inside the text field. Terminals tell alt apart with letters (not b and f) and arrows, not with signs."""
 
 ACTIONS: tuple[Action, ...] = (
     *(Action("app", key, f"open('{mode}')", title, help, False) for key, mode, title, help in SCREENS),
@@ -207,15 +217,7 @@ ACTIONS: tuple[Action, ...] = (
         "chat", "escape", "leave_field", "Single keys", "Leave the text field, so that single keys work", True, "esc"
     ),
     *CHAT,
-    # The same from inside the text field, where a letter is typed.
-    *(
-        replace(
-            one,
-            key=",".join(f"alt+{key}" for key in one.key.split(",")),
-            key_display=f"alt {one.key_display or one.key}",
-        )
-        for one in CHAT
-    ),
+    *(replace(one, key=WHILE_WRITING[one.key], key_display=ALT.get(one.key), priority=True) for one in CHAT),
     Action("chat", "ctrl+r", "regenerate", "Again", "Answer the last message again, with the settings of now"),
     Action("chat", "ctrl+n", "new", "New", "Begin a new conversation; this one is kept", True, "^n"),
     Action(
@@ -260,7 +262,9 @@ def bindings(scope: str, actions: Iterable[Action] = ACTIONS) -> list[BindingTyp
             key_display=one.key_display,
             tooltip=one.help,
             priority=one.priority,
-            id=one.id,
+            id=None
+            if one.key.startswith("alt+")
+            else one.id,  # a person's own key stands beside these, not in their place
         )
         for one in actions
         if one.scope == scope

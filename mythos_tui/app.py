@@ -19,6 +19,7 @@ from textual.screen import Screen
 from textual.widget import AwaitMount
 
 from mythos_tui.actions import ACTIONS, bindings
+from mythos_tui.alt_digits import tell_alt_digits
 from mythos_tui.runs.choice import RunChoice
 from mythos_tui.runs.memory import Memory
 from mythos_tui.screens.help.tour import STEPS, following
@@ -94,6 +95,7 @@ class MythosApp(App[None]):
         self, context: Context | None = None, theme: str | None = None, loaded: Loaded | None = None, tour: bool = False
     ) -> None:
         super().__init__()
+        tell_alt_digits()
         self.context = context or Context()
         loaded = loaded or load_settings()
         self.settings, self._faults = loaded.settings, loaded.faults

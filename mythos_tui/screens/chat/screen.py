@@ -43,7 +43,7 @@ class ChatScreen(Behind):
         "The model continues your message, token by token; it is a base language model, not one that was taught to answer. "
         "The colour behind a token tells how many loops it took. The line above the text field is the depth dial: how many "
         "loops a token may take and by which rule it stops earlier, also between two messages. In the text field every single "
-        "key is text: press it together with alt, or press esc first."
+        "key is text: press it together with alt (for the dial: alt with an arrow key), or press esc first."
     )
     BINDINGS: ClassVar[list[BindingType]] = bindings("chat")
 
@@ -174,7 +174,7 @@ class ChatScreen(Behind):
     def action_other_side(self) -> None:
         """Keys act on the other of two answers."""
         if len(self.sides) == 1:
-            self.notify("There is one answer to a message; b puts a second one beside it.", severity="warning")
+            self.notify("There is one answer to a message; s puts a second one beside it.", severity="warning")
             return
         self.sides[self.side].depth = self.query_one(Controls).depth
         self._act_on(1 - self.side)
