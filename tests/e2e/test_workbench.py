@@ -80,7 +80,7 @@ def test_configure_launch_watch_leave_return_chat_inspect(folder: Path) -> None:
         second.type(ALT_DOWN)
         second.wait_for("●●●●●●●○ 7 loops")
         second.press("enter")
-        answered = re.compile(r"\d+ tokens · [\d.]+ tokens/s · loops \d\.\d\d of 7 · \d+% of FLOPs saved")
+        answered = re.compile(r"\d+ tokens · [\d.]+ tokens/s · loops \d\.\d\d of 7 · \d+% (of|more) FLOPs")
         second.wait_for(answered, seconds=120)
         second.type(ALT_4)
         second.wait_for("def mean(values):", "· exit", seconds=60)
