@@ -144,7 +144,7 @@ def fork_sources(run: RunSummary) -> tuple[list[Source], Callable[[Source, Seque
 
 def new_sources(configs: Path, run: RunSummary | None) -> tuple[list[Source], Callable[[Source, Sequence[str]], str]]:
     """Presets, the selected run's own settings first, and what is wrong with one under some overrides."""
-    from mythos.contract.load import load_config
+    from mythos.contract.load import parse_config, read_yaml
     from mythos.contract.rundir import RunPaths, fresh_name
     from mythos_tui.screens.train.start import Source
     from mythos_tui.workers.presets import list_presets
@@ -156,7 +156,7 @@ def new_sources(configs: Path, run: RunSummary | None) -> tuple[list[Source], Ca
 
     def check(source: Source, overrides: Sequence[str]) -> str:
         try:
-            load_config(source.value, overrides)
+            parse_config(read_yaml(source.value), overrides, where=source.title)
         except MythosError as error:
             return str(error)
         return ""
