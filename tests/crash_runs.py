@@ -1,10 +1,9 @@
 """Kill a run that saves all the time, at random moments, and look whether anything was lost.
 
-    python -m tests.crash_runs [--kills 200] [--small] [--seed 0]
+    python -m tests.crash_runs [--kills 200] [--seed 0]
 
-Workers are forked from one process that has torch loaded, so that a life costs tenths of a second. `--small` puts the run
-on a tmpfs that has room for one checkpoint and a half (root only), so that every save but the first ends on a full disk;
-then the disk grows. Prints one JSON object of counts; any loss is an AssertionError.
+Workers are forked from one process that has torch loaded, so that a life costs tenths of a second. Prints one JSON object
+of counts; any loss is an AssertionError. Disks that are full, read-only or gone are in `tests.disk_runs`.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ TINY = (
     "objective.mixed_exits=0.3",
     "data.source=files",
 )
-KEEP_EVERY = 5
+ALL_KEPT = ("train.checkpoint_every=1", "train.keep_checkpoints=10000")
 SAME = ("model.safetensors", "state/trainer.safetensors", "state/trainer.json")
 
 
@@ -64,16 +63,16 @@ def fork_worker(paths: RunPaths, resume: bool, first: Callable[[], object] = int
         os._exit(code if "code" in locals() else 70)
 
 
-def live(paths: RunPaths, until: Callable[[], bool], how: signal.Signals) -> int:
+def live(paths: RunPaths, until: Callable[[], bool], how: signal.Signals, seconds: float = 60) -> int:
     """Let a worker go on until something holds, then send a signal. Returns what waitpid tells."""
     pid = fork_worker(paths, resume=True)
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + seconds
     while not until():
         ended, status = os.waitpid(pid, os.WNOHANG)
         assert not ended, f"the worker ended by itself: {status}\n{paths.log.read_text()[-1500:]}"
         if time.monotonic() > give_up:
             os.kill(pid, signal.SIGKILL)
-            raise AssertionError(f"nothing for a minute\n{paths.log.read_text()[-1500:]}")
+            raise AssertionError(f"nothing for {seconds} s\n{paths.log.read_text()[-1500:]}")
         time.sleep(0.002)
     os.kill(pid, how)
     return os.waitpid(pid, 0)[1]
@@ -88,21 +87,45 @@ def newest(paths: RunPaths) -> int:
     return max((info.step for info in list_checkpoints(paths.checkpoints)), default=0)
 
 
-def inspect(paths: RunPaths, newest_before: int, counts: dict[str, int]) -> None:
-    """What a killed worker left: whole checkpoints, none of them lost, whole lines, and every step once."""
-    for path in paths.checkpoints.glob("step-*"):
-        read_manifest(path, check_hashes=True)
-    latest = paths.checkpoints / "latest"
-    assert not latest.exists() or (paths.checkpoints / latest.read_text().strip()).is_dir(), "latest names nothing"
-    assert newest(paths) >= newest_before, f"step {newest_before} is lost"
-    raw = paths.metrics.read_bytes() if paths.metrics.exists() else b""
-    lines = [json.loads(line) for line in raw.split(b"\n")[:-1]]
-    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1)), "steps are doubled or missing"
-    counts["kills"] += 1
-    counts["in the middle of a save"] += any(LEFTOVER.fullmatch(p.name) for p in paths.checkpoints.glob(".*"))
-    counts["in the middle of a line"] += not raw.endswith(b"\n") and bool(raw)
-    status = read_json(paths.status)
-    assert status is not None or not paths.status.exists(), "status.json is broken"
+class Findings:
+    """What killed workers left, counted; and what their checkpoints held, to be compared with those of another run."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self.paths = paths
+        self.counts: Counter[str] = Counter()
+        self.held: dict[str, dict[str, Any]] = {}
+
+    def inspect(self, newest_before: int, killed: bool = True) -> None:
+        """Whole checkpoints, none of them lost, whole lines, and every step once."""
+        paths = self.paths
+        for path in paths.checkpoints.glob("step-*"):
+            files = read_manifest(path, check_hashes=True)["files"]
+            assert self.held.setdefault(path.name, files) == files, f"{path.name} differs from what was there before"
+        latest = paths.checkpoints / "latest"
+        assert not latest.exists() or (paths.checkpoints / latest.read_text().strip()).is_dir(), "latest names nothing"
+        assert newest(paths) >= newest_before, f"step {newest_before} is lost"
+        raw = paths.metrics.read_bytes() if paths.metrics.exists() else b""
+        lines = [json.loads(line) for line in raw.split(b"\n")[:-1]]
+        assert [line["step"] for line in lines] == list(range(1, len(lines) + 1)), "steps are doubled or missing"
+        status = read_json(paths.status)
+        assert status is not None or not paths.status.exists(), "status.json is broken"
+        if killed:
+            self.counts["kills"] += 1
+            self.counts["in the middle of a save"] += bool(leftovers(paths))
+            self.counts["in the middle of a line"] += not raw.endswith(b"\n") and bool(raw)
+
+    def compare(self, never: RunPaths) -> dict[str, int]:
+        """Equal to a run that was never killed and keeps all: every checkpoint that was ever found, and every line."""
+        found = {name: read_manifest(never.checkpoints / name)["files"] for name in self.held}
+        assert all(self.held[name][file] == found[name][file] for name in found for file in SAME), "weights differ"
+        equal = {"equal checkpoints": len(found), "equal lines": equal_lines(self.paths, never)}
+        assert equal["equal checkpoints"] > 0 and equal["equal lines"] >= newest(self.paths)
+        return {**self.counts, **equal}
+
+
+def leftovers(paths: RunPaths) -> set[str]:
+    """Hidden siblings of checkpoints: saves and removals that have begun and not ended."""
+    return {path.name for path in paths.checkpoints.glob(".step-*") if LEFTOVER.fullmatch(path.name)}
 
 
 def equal_checkpoints(one: RunPaths, other: RunPaths) -> int:
@@ -125,66 +148,59 @@ def equal_lines(one: RunPaths, other: RunPaths) -> int:
     return len(pairs)
 
 
-def mount(folder: Path, size_k: int, *options: str) -> None:
-    command = ["mount", "-t", "tmpfs", "-o", ",".join((f"size={size_k}k", *options)), "tmpfs", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def kill_again_and_again(folder: Path, kills: int, seed: int, small: bool = False) -> dict[str, Any]:
+def kill_again_and_again(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     """`kills` lives of one run, each inspected; then it goes on, and must equal a run that was never killed."""
     began, dice = time.monotonic(), random.Random(seed)
-    runs = folder / "small" if small else folder
-    runs.mkdir(exist_ok=True)
-    keep = "train.keep_checkpoints=1" if small else "train.keep_checkpoints=2"
-    every = ("train.eval_every=7", f"train.keep_every={10**6 if small else KEEP_EVERY}")
-    never = make_run(folder, folder, "never", "train.checkpoint_every=5", "train.keep_checkpoints=1000")
-    live(never, lambda: newest(never) >= KEEP_EVERY, signal.SIGTERM)
-    if small:
-        size = sum(path.stat().st_size for path in list_checkpoints(never.checkpoints)[0].path.rglob("*"))
-        mount(runs, size_k=3 * size // 2048 + 64)
-    killed = make_run(folder, runs, "killed", "train.checkpoint_every=1", keep, *every)
-    counts = {"kills": 0, "in the middle of a save": 0, "in the middle of a line": 0}
+    often = ("train.checkpoint_every=1", "train.keep_checkpoints=2", "train.eval_every=7", "train.keep_every=5")
+    killed, never = make_run(folder, folder, "killed", *often), make_run(folder, folder, "never", *ALL_KEPT)
+    findings = Findings(killed)
     live(killed, lambda: newest(killed) > 0, signal.SIGKILL)
     for _ in range(kills):
         before = newest(killed)
         live(killed, after(dice.uniform(0.05, 1.0)), signal.SIGKILL)
-        inspect(killed, before, counts)
+        findings.inspect(before)
+    return go_on(findings, never, began)
+
+
+def go_on(findings: Findings, never: RunPaths, began: float) -> dict[str, Any]:
+    """Five steps more, and the same number of a run that was never killed."""
+    killed = findings.paths
     alerts = [event["message"] for event in JsonTail(killed.events).read_objects(5) if event["kind"] == "alert"]
     assert not any("Going back" in message for message in alerts), "a checkpoint was damaged"
-    told = sum("cannot be saved" in message for message in alerts)
-    assert not small or told, "nobody was told of the full disk"
-    if small:
-        mount(runs, 200_000, "remount")
-    goal = (newest(killed) // KEEP_EVERY + 2) * KEEP_EVERY
-    if small:
-        (killed.root / "changes.json").write_text('{"train.checkpoint_every": "5", "train.keep_checkpoints": "100"}')
+    goal = newest(killed) + 5
     live(killed, lambda: newest(killed) >= goal, signal.SIGTERM)
-    live(never, lambda: newest(never) >= goal, signal.SIGTERM)
-    counts |= {"refused saves told": told, "steps": goal, "equal checkpoints": equal_checkpoints(killed, never)}
-    counts |= {"equal lines": equal_lines(killed, never)}
-    assert counts["equal checkpoints"] > 0 and counts["equal lines"] >= goal
-    return {**counts, "seconds": round(time.monotonic() - began, 1)}
+    findings.inspect(goal, killed=False)
+    live(never, lambda: newest(never) >= newest(killed), signal.SIGTERM, seconds=600)
+    refused = sum("cannot be saved" in message for message in alerts)
+    equal = findings.compare(never) | ({"refused saves told": refused} if refused else {})
+    return {**equal, "steps": newest(killed), "seconds": round(time.monotonic() - began, 1)}
+
+
+def print_counts(act: Callable[[Path], dict[str, Any]]) -> None:
+    """Do it in a temporary folder and print what it counted."""
+    folder = Path(tempfile.mkdtemp(prefix="crash-runs-"))
+    try:
+        print(json.dumps(act(folder)), flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def load_everything() -> None:
+    """What a worker imports, once for all that are forked."""
+    import mythos.data.prepare
+    import mythos.evals.bits
+    import mythos.train.keeper
+    import mythos.train.worker  # noqa: F401
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="crash-runs-"))
-    try:
-        print(json.dumps(kill_again_and_again(folder, given.kills, given.seed, given.small)))
-    finally:
-        if given.small:
-            subprocess.run(["umount", str(folder / "small")], capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    load_everything()
+    print_counts(lambda folder: kill_again_and_again(folder, given.kills, given.seed))
 
 
 if __name__ == "__main__":
-    import mythos.data.prepare
-    import mythos.evals.bits
-    import mythos.train.keeper
-    import mythos.train.worker  # noqa: F401
-
     main()

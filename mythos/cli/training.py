@@ -39,7 +39,10 @@ def train(
     run: Annotated[str, typer.Option("--run", help="Name of the new run; made up if left out.")] = "",
     resume: Annotated[str, typer.Option("--resume", metavar="RUN", help="Go on with a stopped or crashed run.")] = "",
     processes: Annotated[
-        int, typer.Option("--processes", min=1, max=64, help="Processes on this machine, one per GPU (torchrun).")
+        int,
+        typer.Option(
+            "--nproc", "--processes", min=1, max=64, help="Processes on this machine, one per GPU (torchrun)."
+        ),
     ] = 1,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the worker goes on by itself.")] = False,
 ) -> None:

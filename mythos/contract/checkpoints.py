@@ -112,6 +112,8 @@ def sweep(folder: Path) -> None:
             continue
         if match["kind"] == "old" and not (folder / match["name"]).exists():
             os.rename(path, folder / match["name"])
+        elif not path.is_dir():  # a small file that was about to replace another
+            path.unlink(missing_ok=True)
         else:
             shutil.rmtree(path, ignore_errors=True)
 

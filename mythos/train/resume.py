@@ -23,6 +23,7 @@ def find_checkpoint(paths: RunPaths, journal: Journal, config: Config) -> Path |
     """
     from mythos.train.checkpoint import newest_whole
 
+    sweep(paths.root)
     sweep(paths.checkpoints)
     checkpoint, faults = newest_whole(paths)
     if checkpoint is None:

@@ -103,6 +103,7 @@ def test_what_a_cut_off_save_left_behind_is_cleared_and_nothing_whole_is_lost(tm
     (tmp_path / ".step-00000003.0123abcd.tmp").mkdir()
     (tmp_path / ".step-00000001.0123abcd.old").mkdir()
     (tmp_path / "step-00000002").rename(tmp_path / ".step-00000002.4567abcd.old")  # died between two renames
+    (tmp_path / ".latest.123.0123abcd.tmp").write_text("step-00000003")
     (tmp_path / ".other").mkdir()
     sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other", "step-00000001", "step-00000002"]

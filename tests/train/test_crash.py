@@ -10,8 +10,8 @@ import sys
 import pytest
 
 
-def figures(*arguments: str) -> dict[str, int]:
-    command = [sys.executable, "-m", "tests.crash_runs", *arguments]
+def figures(script: str, *arguments: str) -> dict[str, int]:
+    command = [sys.executable, "-m", f"tests.{script}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(json.loads(done.stdout))
@@ -28,20 +28,40 @@ def can_mount() -> bool:
 
 
 def test_six_kills_lose_nothing() -> None:
-    counts = figures("--kills", "6")
+    counts = figures("crash_runs", "--kills", "6")
     assert counts["kills"] == 6 and counts["equal lines"] >= counts["steps"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_hundred_kills_lose_nothing() -> None:
-    counts = figures("--kills", "200", "--seed", "1")
+    counts = figures("crash_runs", "--kills", "200", "--seed", "1")
     assert counts["kills"] == 200 and counts["in the middle of a save"] > 20
+
+
+needs_mount = pytest.mark.skipif(not can_mount(), reason="needs the right to mount a tmpfs")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(not can_mount(), reason="needs the right to mount a tmpfs")
-def test_kills_on_a_full_disk_lose_nothing() -> None:
-    counts = figures("--kills", "60", "--small")
-    assert counts["kills"] == 60 and counts["refused saves told"] > 60
+@needs_mount
+def test_fifty_kills_within_saves_lose_nothing_on_a_disk_that_fills() -> None:
+    counts = figures("disk_runs", "full", "--kills", "50")
+    assert counts["in the middle of a save"] == 50 and counts["of these with the disk full"] == 25
+    assert counts["refused saves told"] > 25
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@needs_mount
+def test_a_read_only_folder_costs_saves_and_not_the_run() -> None:
+    counts = figures("disk_runs", "read-only")
+    assert counts["refused saves told"] > 20 and counts["equal lines"] >= counts["steps"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@needs_mount
+def test_a_worker_whose_disk_is_gone_ends() -> None:
+    counts = figures("disk_runs", "gone")
+    assert counts["seconds until it ended"] < 10 and counts["whole checkpoints"] > 0

@@ -13,7 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from mythos.cli.app import app
 from mythos.cli.launching import node, slurm
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.liveness import is_locked
@@ -114,6 +116,16 @@ def test_several_processes_share_the_whole_model_unless_told_otherwise(
     with pytest.raises(ConfigError, match="3 equal parts"):
         launch.start(parse_config({}, []), tmp_path, "three", [], 3)
     assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.parametrize("option", ["--nproc", "--processes"])
+def test_the_number_of_processes_has_two_names(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(launch, "start", lambda *given: asked.append(given[-1]) or RunPaths(tmp_path))
+    arguments = ["train", str(config), "--runs", str(tmp_path), "--detach", option, "3"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0 and asked == [3]
 
 
 # Whole runs, slow ------------------------------------------------------------------------------------------------------
