@@ -1,9 +1,14 @@
-"""What it costs to be watched: time between training steps, a checkpoint's share of it, and reading a day of metrics back.
+"""What it costs to be watched, and what a checkpoint costs: both beside steps that go without, taken in turns in one run.
 
-    python benchmarks/overhead.py [--steps N] [--records N] [--json]
+    python benchmarks/overhead.py [--pairs N] [--saves N] [--json]
 
-A real worker trains on random tokens, in this process. Every step is timed where the loop calls it, so that steps and what
-lies between them (logging, guards, control inbox, heartbeat) come from the same run: noise meets both.
+A real worker trains on random tokens, in this process. Blocks of steps with all that goes with them (logging, guard, control
+inbox, heartbeat) and blocks of bare steps take turns (bare, watched, watched, bare, …), each block at least a second long; a
+pair of neighbours gives one figure, and the median and its standard error are printed, of wall time and of the training
+thread's processor time, which what else the machine does hardly touches. Then windows of steps in which a checkpoint is
+saved by a thread, in which the training waits for it, and in which there is none, take turns: what a window takes longer
+than one without is what a save costs, the copy and the slower steps beside it included. What a long run costs its watchers
+is in `benchmarks/day.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -25,18 +31,17 @@ from mythos.threads import share_cores
 
 share_cores()
 
-import psutil  # noqa: E402
 from step import QUICKSTART, random_corpus  # noqa: E402
 
 from mythos.contract.load import parse_config, read_yaml  # noqa: E402
-from mythos.contract.rundir import LineWriter, RunPaths, create_run  # noqa: E402
-from mythos.contract.watch import JsonTail  # noqa: E402
-from mythos.train.journal import Journal  # noqa: E402
+from mythos.contract.rundir import create_run  # noqa: E402
+from mythos.train.journal import Journal, Stop  # noqa: E402
 from mythos.train.ranks import Ranks  # noqa: E402
 from mythos.train.worker import Worker  # noqa: E402
-from mythos_tui.runs.reader import RunReader  # noqa: E402
 
-QUIET = ["train.eval_every=0", "train.checkpoint_every=0", "train.warmup_steps=0", "train.threads=1"]
+QUIET = ["train.eval_every=0", "train.checkpoint_every=0", "train.warmup_steps=0", "train.steps=1000000"]
+EVEN = ["objective.loop_sampling=fixed", "objective.mixed_exits=0", "train.threads=1"]
+"""Every step does the same work, and what else there is to do finds a core."""
 SMALL = [
     "model.width=32",
     "model.n_heads=2",
@@ -49,154 +54,174 @@ LARGE = ["model.family=dense", "model.vocab_size=4096", "model.width=512", "mode
 LARGE += ["model.ffn_width=1536", "train.batch_size=1", "train.sequence=64", "train.optimizer=adamw"]
 """23 million parameters: 93 MB of weights, 280 with AdamW's moments."""
 CASES = {
-    "quickstart": [],
-    "quickstart, a line per step": ["train.log_every=1"],
-    "small": [*SMALL, "train.sequence=32"],
-    "small, a line per step": [*SMALL, "train.sequence=32", "train.log_every=1"],
+    "quickstart": EVEN,
+    "quickstart, a line per step": [*EVEN, "train.log_every=1"],
+    "small": [*EVEN, *SMALL, "train.sequence=64"],
+    "small, a line per step": [*EVEN, *SMALL, "train.sequence=64", "train.log_every=1"],
 }
+BLOCK_S, WINDOW_S, WARM_UP = 1.2, 4.0, 4
 
 
 class Watched(Worker):
-    """A worker that keeps when its steps began and ended, and asks for a checkpoint after those with remainder 2 of `asks`."""
+    """A worker whose turns are bare steps or whole ones as `plan` says, step by step, until that is at its end.
 
-    def __init__(self, journal: Journal, asks: int) -> None:
+    `turns` has wall and processor seconds of every turn, `gaps` the wall seconds between the steps of whole turns.
+    """
+
+    def __init__(self, journal: Journal, plan: Callable[[Watched], str]) -> None:
         super().__init__(journal, False, Ranks())
-        self.asks, self.steps = asks, list[tuple[float, float]]()
+        self.plan, self.turns, self.steps = plan, list[tuple[str, float, float]](), list[tuple[float, float]]()
+
+    def _turn(self) -> None:
+        if not (kind := self.plan(self)):
+            raise Stop("the end of the benchmark")
+        if kind == "wait":
+            self.control.save_ids.append("benchmark")  # a save that was asked for is waited for
+        wall, own = time.perf_counter(), time.thread_time()
+        if kind == "bare":
+            self._timed_step()
+        else:
+            super()._turn()
+        if kind == "beside":
+            self.keeper.save({}, self.records.state())
+        self.turns.append((kind, time.perf_counter() - wall, time.thread_time() - own))
 
     def _build_trainer(self) -> None:
         super()._build_trainer()
-        step = self.trainer.step
+        self._bare_step, self.trainer.step = self.trainer.step, self._timed_step  # type: ignore[method-assign]
 
-        def timed() -> Any:
-            began = time.perf_counter()
-            result = step()
-            self.steps.append((began, time.perf_counter()))
-            if self.asks and result.step % self.asks == 2:
-                self.control.save_ids.append("benchmark")
-            return result
-
-        self.trainer.step = timed  # type: ignore[method-assign]
+    def _timed_step(self) -> Any:
+        began = time.perf_counter()
+        result = self._bare_step()
+        self.steps.append((began, time.perf_counter()))
+        return result
 
     def _evaluate(self) -> None:
         """Held-out text is none of what is measured."""
 
+    @property
+    def step_seconds(self) -> float:
+        return statistics.median(end - began for began, end in self.steps)
 
-def trained(folder: Path, overrides: list[str], steps: int, asks: int = 0) -> Watched:
-    """A worker that has done `steps` steps on random tokens."""
+
+def trained(folder: Path, overrides: list[str], plan: Callable[[Watched], str]) -> Watched:
+    """A worker that has trained on random tokens as planned."""
     defaults = {} if "model.family=dense" in overrides else read_yaml(QUICKSTART)
-    config = parse_config(defaults, [*QUIET, f"train.steps={steps}", *overrides])
+    config = parse_config(defaults, [*QUIET, *overrides])
     (folder / "text").mkdir(parents=True)
     corpus = random_corpus(folder / "text", config.model.vocab_size, 100_000)
     paths = create_run(folder / "runs", "a", config, [])
     with contextlib.redirect_stdout(io.StringIO()), patch("mythos.train.preparing.prepare_data", lambda *_: corpus):
-        worker = Watched(Journal(paths), asks)
-        worker.run()
+        worker = Watched(Journal(paths), plan)
+        with contextlib.suppress(Stop):
+            worker.run()
+        worker.keeper.settle(wait=True)
     return worker
 
 
-def watched(folder: Path, overrides: list[str], steps: int) -> dict[str, float]:
-    """Seconds of a step, between two steps without and with a logged line, and the share of it all that is no step."""
-    worker = trained(folder, overrides, steps + 3)
-    times, every = worker.steps[2:], worker.config.train.log_every  # the first warm up
-    gaps = [after - end for (_, end), (after, _) in pairwise(times)]
-    silent = [gap for number, gap in enumerate(gaps, 3) if number % every]
-    return {
-        "step_s": statistics.median(end - began for began, end in times),
-        "silent_s": statistics.median(silent) if silent else float("nan"),
-        "logged_s": statistics.median(gap for number, gap in enumerate(gaps, 3) if number % every == 0),
-        "share": sum(gaps) / (times[-1][0] - times[0][0]),
-    }
+class Blocks:
+    """A plan: after some steps to warm up, blocks of `kinds` in turns, each as many steps as fill `seconds`."""
+
+    def __init__(self, kinds: list[str], seconds: float) -> None:
+        self.kinds, self.seconds = kinds, seconds
+        self.begins: list[int] = []
+        self.length = 0
+
+    def __call__(self, worker: Watched) -> str:
+        done = len(worker.turns)
+        if done < WARM_UP:
+            return "whole"
+        self.length = self.length or max(2, math.ceil(self.seconds / worker.step_seconds))
+        number, within = divmod(done - WARM_UP, self.length)
+        if number >= len(self.kinds):
+            return ""
+        kind = self.kinds[number]
+        return kind if within == 0 or kind == "bare" else "whole"
+
+    def sums(self, worker: Watched, clock: int) -> list[float]:
+        """Seconds of every block on a clock: 1 is the wall's, 2 the training thread's."""
+        turns = worker.turns[WARM_UP:]
+        starts = range(0, self.length * len(self.kinds), self.length)
+        return [sum(turn[clock] for turn in turns[at : at + self.length]) for at in starts]
 
 
-def checkpoint(folder: Path, saves: int = 4) -> dict[str, float]:
-    """Seconds that a save takes from the training thread, written beside it or waited for, and of the steps after both."""
-    worker = trained(folder, [*LARGE, "train.checkpoint_every=4", "train.keep_checkpoints=1"], 4 * saves + 4, asks=4)
-    gaps = [after - end for (_, end), (after, _) in pairwise(worker.steps)]
-    steps = [end - began for began, end in worker.steps]
-    names = {"beside_s": gaps[3::4], "waiting_s": gaps[5::4], "step_beside_s": steps[4::4], "step_s": steps[6::4]}
-    weights = sum(p.numel() * p.element_size() for p in worker.trainer.model.parameters())
-    return {"megabytes": weights / 1e6, **{name: statistics.median(values) for name, values in names.items()}}
-
-
-def seconds_of(act: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    began = clock()
-    act()
-    return clock() - began
-
-
-def processor_s(act: Callable[[], object]) -> float:
-    """What else the machine does is not counted."""
-    return seconds_of(act, time.process_time)
-
-
-def a_day(folder: Path, records: int) -> dict[str, float]:
-    """Writing and reading `records` lines as long as the quickstart's: processor seconds, and megabytes that memory grows by."""
-    folder.mkdir()
-    paths = create_run(folder / "runs", "day", parse_config({}), [])
-    line = {"time": 1.7e9, "tokens": 2048, "loss": 3.1415926535, "loss_parts": {"cross_entropy": 3.0, "shallow": 0.1}}
-    line |= {
-        "lr": 0.003,
-        "muon_lr": 0.02,
-        "grad_norm": 0.77,
-        "tokens_per_s": 5e3,
-        "flops_per_s": 9e10,
-        "utilisation": 0.4,
-    }
-    line |= {"ponder": 4.0, "loops_histogram": [2048] * 8, "expert_load": [0.125] * 8, "state_norm": [1.25] * 8}
-    writer, resident = LineWriter(paths.metrics), psutil.Process().memory_info
-    before, found = resident().rss, {"records": float(records)}
-    found["write_s"] = processor_s(lambda: [writer.write({"step": step, **line}) for step in range(records)])
-    found["writer_mb"], found["file_mb"] = (resident().rss - before) / 1e6, paths.metrics.stat().st_size / 1e6
-    before = resident().rss
-    found["tail_s"] = processor_s(lambda: drain(JsonTail(paths.metrics)))
-    reader = RunReader(RunPaths(paths.root))
-    found["workbench_s"] = processor_s(lambda: settle(reader))
-    found["reader_mb"] = (resident().rss - before) / 1e6
-    found["tick_s"] = statistics.median(processor_s(reader.tick) for _ in range(20))
+def watched(folder: Path, overrides: list[str], pairs: int) -> dict[str, float]:
+    """Seconds of a step, between two steps, and what whole turns take beyond bare ones: shares with their standard errors."""
+    plan = Blocks([kind for n in range(pairs) for kind in (("bare", "whole"), ("whole", "bare"))[n % 2]], BLOCK_S)
+    worker = trained(folder, overrides, plan)
+    found = {"step_s": worker.step_seconds, "between_s": between(worker)}
+    for name, clock in (("wall", 1), ("own", 2)):
+        sums = plan.sums(worker, clock)
+        both = [sums[n : n + 2][:: 1 if n % 4 == 0 else -1] for n in range(0, len(sums), 2)]
+        found[name], found[f"{name}_error"] = middle([whole / bare - 1 for bare, whole in both])
     return found
 
 
-def drain(tail: JsonTail) -> None:
-    while tail.read_objects(0.05):
-        pass
+def between(worker: Watched) -> float:
+    """Mean seconds between two steps of whole turns."""
+    kinds = [kind for kind, *_ in worker.turns]
+    gaps = [after - end for (_, end), (after, _) in pairwise(worker.steps)]
+    return statistics.mean(
+        gap for gap, one, other in zip(gaps, kinds, kinds[1:], strict=False) if one == other == "whole"
+    )
 
 
-def settle(reader: RunReader) -> None:
-    while (picture := reader.tick()[0]) is None or picture.loading:
-        pass
+def middle(values: list[float]) -> tuple[float, float]:
+    """Median, and its standard error as for normal values with the spread that the absolute deviations show."""
+    median = statistics.median(values)
+    spread = 1.4826 * statistics.median(abs(value - median) for value in values)
+    return median, 1.2533 * spread / math.sqrt(len(values))
+
+
+def checkpoint(folder: Path, saves: int, threads: int) -> dict[str, float]:
+    """Seconds that windows with a save take beyond those without: saved by a thread beside the steps, and waited for."""
+    kinds = ["whole", "beside", "whole", "wait"]
+    plan = Blocks([kind for _ in range(saves) for kind in kinds], WINDOW_S)
+    worker = trained(folder, [*LARGE, f"train.threads={threads}", "train.keep_checkpoints=1"], plan)
+    sums = plan.sums(worker, 1)
+    plain, beside, _, waiting = (statistics.median(sums[number::4]) for number in range(4))
+    plain = statistics.median(sums[::2])
+    copies = [wall for kind, wall, _ in worker.turns if kind == "beside"]
+    weights = sum(p.numel() * p.element_size() for p in worker.trainer.model.parameters())
+    return {
+        "megabytes": weights / 1e6,
+        "threads": threads,
+        "step_s": worker.step_seconds,
+        "copy_s": statistics.median(copies) - worker.step_seconds,
+        "beside_s": beside - plain,
+        "waiting_s": waiting - plain,
+        "share": (beside - plain) / (waiting - plain),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=60, help="steps per case; ten times as many of the small model")
-    parser.add_argument("--records", type=int, default=100_000, help="lines of the long run")
+    parser.add_argument("--pairs", type=int, default=24, help="pairs of blocks per case")
+    parser.add_argument("--saves", type=int, default=6, help="saves of each kind")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        long = a_day(root / "day", options.records)
         cases = {
-            case: watched(root / str(number), overrides, options.steps * (10 if overrides[:1] == SMALL[:1] else 1))
+            case: watched(root / str(number), overrides, options.pairs)
             for number, (case, overrides) in enumerate(CASES.items())
         }
-        saved = checkpoint(root / "saved")
+        saved = [checkpoint(root / f"saved-{threads}", options.saves, threads) for threads in (1, 2)]
     if options.json:
-        print(json.dumps({"cases": cases, "checkpoint": saved, "day": long}))
+        print(json.dumps({"cases": cases, "checkpoint": saved}))
         return
-    print(f"{'run':<28} {'step ms':>9} {'between ms':>11} {'with a line':>12} {'overhead':>9}")
+    print(f"{'run':<28} {'step ms':>8} {'between ms':>11} {'share':>6} {'paired, wall':>17} {'paired, processor':>18}")
     for case, facts in cases.items():
-        step, silent, logged = (1e3 * facts[key] for key in ("step_s", "silent_s", "logged_s"))
-        print(f"{case:<28} {step:>9.2f} {silent:>11.3f} {logged:>12.3f} {facts['share']:>9.2%}")
-    print(
-        f"\ncheckpoint of {saved['megabytes']:.0f} MB of weights, of the training thread's time: {saved['waiting_s']:.2f} s if it "
-        f"waits, {saved['beside_s']:.2f} s if a thread writes; a step takes {saved['step_s']:.2f} s, "
-        f"and {saved['step_beside_s']:.2f} s beside that"
-    )
-    print(
-        f"{long['records']:,.0f} lines, {long['file_mb']:.0f} MB: written in {long['write_s']:.1f} s of a processor "
-        f"(+{long['writer_mb']:.1f} MB), read in {long['tail_s']:.2f} s as lines, {long['workbench_s']:.2f} s by the "
-        f"workbench (+{long['reader_mb']:.0f} MB), whose tick then takes {1e3 * long['tick_s']:.1f} ms"
-    )
+        share = facts["between_s"] / facts["step_s"]
+        wall, own = (f"{facts[key]:+.2%} ± {facts[f'{key}_error']:.2%}" for key in ("wall", "own"))
+        step, between = 1e3 * facts["step_s"], 1e3 * facts["between_s"]
+        print(f"{case:<28} {step:>8.2f} {between:>11.3f} {share:>6.2%} {wall:>17} {own:>18}")
+    for facts in saved:
+        print(
+            f"\ncheckpoint of {facts['megabytes']:.0f} MB of weights, {facts['threads']} threads, steps of {facts['step_s']:.2f} s: "
+            f"{facts['waiting_s']:.2f} s if the training waits; {facts['beside_s']:.2f} s if a thread writes "
+            f"({facts['copy_s']:.2f} s to copy, the rest for slower steps), {facts['share']:.0%} of that"
+        )
 
 
 if __name__ == "__main__":

@@ -190,6 +190,10 @@ def load_everything() -> None:
     import mythos.data.prepare
     import mythos.evals.bits
     import mythos.train.keeper
+    import mythos.train.meter
+    import mythos.train.preparing
+    import mythos.train.records
+    import mythos.train.resume
     import mythos.train.worker  # noqa: F401
 
 

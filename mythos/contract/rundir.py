@@ -147,23 +147,27 @@ def _identity(name: str, config: Config, argv: list[str], parent: str | None) ->
     }
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a small file so that a reader sees the old or the new text, never a part."""
+def write_atomic(path: Path, text: str, durable: bool = True) -> None:
+    """Replace a small file so that a reader sees the old or the new text, never a part.
+
+    What is not `durable` is not waited for until the disk has it: a power cut may leave an empty file.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """`write_atomic` of one JSON object."""
-    write_atomic(path, json.dumps(value) + "\n")
+    write_atomic(path, json.dumps(value) + "\n", durable)
 
 
 class LineWriter:
@@ -224,7 +228,11 @@ def take_commands(paths: RunPaths) -> list[dict[str, Any]]:
     would be obeyed again and again.
     """
     taken = []
-    for path in sorted(paths.control.glob("[!.]*.json")):
+    try:
+        names = os.listdir(paths.control)  # ten times a second: a glob would cost as much as all else between two steps
+    except OSError:
+        return []
+    for path in sorted(paths.control / name for name in names if name.endswith(".json") and name[0] != "."):
         try:
             facts = path.lstat()
             if not stat.S_ISREG(facts.st_mode):

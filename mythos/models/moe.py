@@ -40,25 +40,26 @@ class RouterStats:
         return torch.bincount(chosen.reshape(-1), minlength=self.logits.shape[1])
 
     @cached_property
-    def _active_logits(self) -> Tensor:
+    def active_logits(self) -> Tensor:
+        """[tokens that count, E]."""
         return self.logits if self.active is None else self.logits[self.active]
 
     @property
     def entropy(self) -> Tensor:
         """Mean entropy of the router's distribution, in nats."""
-        p = self._active_logits.detach().softmax(-1)
+        p = self.active_logits.detach().softmax(-1)
         return torch.special.entr(p).sum(-1).mean()
 
     @property
     def balance_loss(self) -> Tensor:
         """E · Σ (share of choices · mean probability), 1 when even (Switch Transformer 2021, eq. 4)."""
         share = self.load / self.load.sum().clamp(min=1)
-        return len(share) * (share * self._active_logits.softmax(-1).mean(0)).sum()
+        return len(share) * (share * self.active_logits.softmax(-1).mean(0)).sum()
 
     @property
     def z_loss(self) -> Tensor:
         """Mean squared log of the partition function (ST-MoE 2022, eq. 5)."""
-        return self._active_logits.logsumexp(-1).square().mean()
+        return self.active_logits.logsumexp(-1).square().mean()
 
 
 class MoE(nn.Module):

@@ -39,8 +39,23 @@ class Telemetry:
 
     def router_mean(self, name: str) -> Tensor | None:
         """Mean over loops of `entropy`, `balance_loss` or `z_loss`; loops that no token ran say nothing."""
-        asked = [router for router in self.routers if router.active is None or bool(router.active.any())]
+        asked = self._asked()
         return torch.stack([getattr(router, name) for router in asked]).mean() if asked else None
+
+    @property
+    def router_entropy(self) -> Tensor | None:
+        """`router_mean("entropy")`, worked out for all loops at once: it is asked for at every logged step."""
+        asked = self._asked()
+        if len(asked) < 2:
+            return asked[0].entropy if asked else None
+        logits = [router.active_logits.detach() for router in asked]
+        log_p = torch.cat(logits).T.contiguous().log_softmax(0)  # along the first axis: experts are few, tokens are many
+        entropy = -(log_p.exp() * log_p).sum(0)
+        weights = [entropy.new_full((len(loop),), 1 / (len(loop) * len(logits))) for loop in logits]
+        return torch.cat(weights).dot(entropy)
+
+    def _asked(self) -> list[RouterStats]:
+        return [router for router in self.routers if router.active is None or bool(router.active.any())]
 
 
 @dataclass

@@ -159,7 +159,7 @@ def merge(losses: list[Loss], ranks: Ranks) -> Loss:
 def _numbers(loss: Loss) -> Tensor:
     """What is averaged, [1 + parts + L + 1] in float32: loss, its parts, mean square of the state per loop, entropy."""
     telemetry, total = loss.telemetry, loss.total.detach().float()
-    entropy = telemetry.router_mean("entropy")
+    entropy = telemetry.router_entropy
     squares = torch.tensor(telemetry.state_norm, device=total.device).square()
     heads = torch.stack([total, *(part.float() for part in loss.parts.values())])
     return torch.cat((heads, squares, (torch.zeros_like(total) if entropy is None else entropy.float()).reshape(1)))

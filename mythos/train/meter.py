@@ -71,7 +71,7 @@ class Meter:
         if loads:
             total = torch.stack(loads).sum(0).cpu().double()
             line["expert_load"] = (total / total.sum()).tolist()
-            entropy = last.telemetry.router_mean("entropy")
+            entropy = last.telemetry.router_entropy
             line["router_entropy"] = None if entropy is None else float(entropy)
         return {key: value for key, value in line.items() if value is not None}
 

@@ -95,10 +95,14 @@ class Worker:
         self.meter = Meter(self.trainer.device.peak_flops, deepest)
         self.control.can_save = True
         while not self._over():
-            self._heed()
-            self._step()
-            if not self._over():
-                self._evaluate_and_save()
+            self._turn()
+
+    def _turn(self) -> None:
+        """One step and all that goes with it."""
+        self._heed()
+        self._step()
+        if not self._over():
+            self._evaluate_and_save()
 
     def _over(self) -> str:
         """The limit that the run has reached, or ""."""

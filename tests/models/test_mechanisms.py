@@ -269,3 +269,12 @@ def test_loops_after_the_last_token_has_stopped_do_not_spoil_the_router_means() 
     _, telemetry = model.unroll(ids, 4, exit=Replay(torch.ones(2, 6, dtype=torch.int64)))
     for name in ("entropy", "balance_loss", "z_loss"):
         torch.testing.assert_close(telemetry.router_mean(name), once.router_mean(name))
+
+
+def test_the_entropy_of_all_loops_at_once_is_the_mean_of_theirs() -> None:
+    """Loops that fewer tokens ran weigh as much as others."""
+    model = tiny_model("recurrent", halting="act").train()
+    ids = torch.randint(0, VOCAB, (2, 6), generator=torch.Generator().manual_seed(0))
+    depths = torch.tensor([[1, 2, 3, 3, 1, 2], [2, 2, 1, 1, 3, 1]])
+    _, telemetry = model.unroll(ids, 4, exit=Replay(depths))
+    torch.testing.assert_close(telemetry.router_entropy, telemetry.router_mean("entropy"))
