@@ -4,8 +4,9 @@
 
 A real worker trains on random tokens, in this process. Blocks of steps with all that goes with them (logging, guard, control
 inbox, heartbeat) and blocks of bare steps take turns (bare, watched, watched, bare, …), each block at least a second long; a
-pair of neighbours gives one figure, and the median and its standard error are printed, of wall time and of the training
-thread's processor time, which what else the machine does hardly touches. Then windows of steps in which a checkpoint is
+pair of neighbours gives one figure, and the median and its standard error are printed. `between` is measured directly: the
+time between two steps of watched blocks, by the wall's clock and by the training thread's own, which what else the machine
+does hardly touches. Then windows of steps in which a checkpoint is
 saved by a thread, in which the training waits for it, and in which there is none, take turns: what a window takes longer
 than one without is what a save costs, the copy and the slower steps beside it included. What a long run costs its watchers
 is in `benchmarks/day.py`.
@@ -62,38 +63,46 @@ CASES = {
 BLOCK_S, WINDOW_S, WARM_UP = 1.2, 4.0, 4
 
 
+Moment = tuple[float, float]
+
+
+def now() -> Moment:
+    """By the wall's clock and by the processor time of this thread."""
+    return time.perf_counter(), time.thread_time()
+
+
 class Watched(Worker):
     """A worker whose turns are bare steps or whole ones as `plan` says, step by step, until that is at its end.
 
-    `turns` has wall and processor seconds of every turn, `gaps` the wall seconds between the steps of whole turns.
+    `turns` has the kind and seconds of every turn, `steps` begin and end of every step on both clocks: wall and thread.
     """
 
     def __init__(self, journal: Journal, plan: Callable[[Watched], str]) -> None:
         super().__init__(journal, False, Ranks())
-        self.plan, self.turns, self.steps = plan, list[tuple[str, float, float]](), list[tuple[float, float]]()
+        self.plan, self.turns, self.steps = plan, list[tuple[str, float]](), list[tuple[Moment, Moment]]()
 
     def _turn(self) -> None:
         if not (kind := self.plan(self)):
             raise Stop("the end of the benchmark")
         if kind == "wait":
             self.control.save_ids.append("benchmark")  # a save that was asked for is waited for
-        wall, own = time.perf_counter(), time.thread_time()
+        began = time.perf_counter()
         if kind == "bare":
             self._timed_step()
         else:
             super()._turn()
         if kind == "beside":
             self.keeper.save({}, self.records.state())
-        self.turns.append((kind, time.perf_counter() - wall, time.thread_time() - own))
+        self.turns.append((kind, time.perf_counter() - began))
 
     def _build_trainer(self) -> None:
         super()._build_trainer()
         self._bare_step, self.trainer.step = self.trainer.step, self._timed_step  # type: ignore[method-assign]
 
     def _timed_step(self) -> Any:
-        began = time.perf_counter()
+        began = now()
         result = self._bare_step()
-        self.steps.append((began, time.perf_counter()))
+        self.steps.append((began, now()))
         return result
 
     def _evaluate(self) -> None:
@@ -101,7 +110,7 @@ class Watched(Worker):
 
     @property
     def step_seconds(self) -> float:
-        return statistics.median(end - began for began, end in self.steps)
+        return statistics.median(end[0] - began[0] for began, end in self.steps)
 
 
 def trained(folder: Path, overrides: list[str], plan: Callable[[Watched], str]) -> Watched:
@@ -138,32 +147,32 @@ class Blocks:
         kind = self.kinds[number]
         return kind if within == 0 or kind == "bare" else "whole"
 
-    def sums(self, worker: Watched, clock: int) -> list[float]:
-        """Seconds of every block on a clock: 1 is the wall's, 2 the training thread's."""
-        turns = worker.turns[WARM_UP:]
-        starts = range(0, self.length * len(self.kinds), self.length)
-        return [sum(turn[clock] for turn in turns[at : at + self.length]) for at in starts]
+    def sums(self, worker: Watched) -> list[float]:
+        """Seconds of every block."""
+        turns = [seconds for _, seconds in worker.turns[WARM_UP:]]
+        return [sum(turns[at : at + self.length]) for at in range(0, self.length * len(self.kinds), self.length)]
 
 
 def watched(folder: Path, overrides: list[str], pairs: int) -> dict[str, float]:
-    """Seconds of a step, between two steps, and what whole turns take beyond bare ones: shares with their standard errors."""
+    """What whole turns take beyond bare ones, as a share with its standard error, and what lies between steps, as shares."""
     plan = Blocks([kind for n in range(pairs) for kind in (("bare", "whole"), ("whole", "bare"))[n % 2]], BLOCK_S)
     worker = trained(folder, overrides, plan)
-    found = {"step_s": worker.step_seconds, "between_s": between(worker)}
-    for name, clock in (("wall", 1), ("own", 2)):
-        sums = plan.sums(worker, clock)
-        both = [sums[n : n + 2][:: 1 if n % 4 == 0 else -1] for n in range(0, len(sums), 2)]
-        found[name], found[f"{name}_error"] = middle([whole / bare - 1 for bare, whole in both])
-    return found
+    sums = plan.sums(worker)
+    both = [sums[n : n + 2] if n % 4 == 0 else sums[n : n + 2][::-1] for n in range(0, len(sums), 2)]
+    paired, error = middle([whole / bare - 1 for bare, whole in both])
+    wall, own = (between(worker, clock) for clock in (0, 1))
+    return {"step_s": worker.step_seconds, "between": wall, "between_own": own, "paired": paired, "error": error}
 
 
-def between(worker: Watched) -> float:
-    """Mean seconds between two steps of whole turns."""
-    kinds = [kind for kind, *_ in worker.turns]
-    gaps = [after - end for (_, end), (after, _) in pairwise(worker.steps)]
-    return statistics.mean(
-        gap for gap, one, other in zip(gaps, kinds, kinds[1:], strict=False) if one == other == "whole"
-    )
+def between(worker: Watched, clock: int) -> float:
+    """Seconds between two steps of whole turns, as a share of those within."""
+    kinds = [kind for kind, _ in worker.turns]
+    apart = within = 0.0
+    for number, (one, other) in enumerate(pairwise(worker.steps)):
+        if kinds[number] == kinds[number + 1] == "whole":
+            apart += other[0][clock] - one[1][clock]
+            within += other[1][clock] - other[0][clock]
+    return apart / within
 
 
 def middle(values: list[float]) -> tuple[float, float]:
@@ -178,10 +187,10 @@ def checkpoint(folder: Path, saves: int, threads: int) -> dict[str, float]:
     kinds = ["whole", "beside", "whole", "wait"]
     plan = Blocks([kind for _ in range(saves) for kind in kinds], WINDOW_S)
     worker = trained(folder, [*LARGE, f"train.threads={threads}", "train.keep_checkpoints=1"], plan)
-    sums = plan.sums(worker, 1)
+    sums = plan.sums(worker)
     plain, beside, _, waiting = (statistics.median(sums[number::4]) for number in range(4))
     plain = statistics.median(sums[::2])
-    copies = [wall for kind, wall, _ in worker.turns if kind == "beside"]
+    copies = [seconds for kind, seconds in worker.turns if kind == "beside"]
     weights = sum(p.numel() * p.element_size() for p in worker.trainer.model.parameters())
     return {
         "megabytes": weights / 1e6,
@@ -210,16 +219,15 @@ def main() -> None:
     if options.json:
         print(json.dumps({"cases": cases, "checkpoint": saved}))
         return
-    print(f"{'run':<28} {'step ms':>8} {'between ms':>11} {'share':>6} {'paired, wall':>17} {'paired, processor':>18}")
+    print(f"{'run':<28} {'step ms':>8} {'between':>8} {'own clock':>10} {'paired':>16}")
     for case, facts in cases.items():
-        share = facts["between_s"] / facts["step_s"]
-        wall, own = (f"{facts[key]:+.2%} ± {facts[f'{key}_error']:.2%}" for key in ("wall", "own"))
-        step, between = 1e3 * facts["step_s"], 1e3 * facts["between_s"]
-        print(f"{case:<28} {step:>8.2f} {between:>11.3f} {share:>6.2%} {wall:>17} {own:>18}")
+        paired = f"{facts['paired']:+.2%} ± {facts['error']:.2%}"
+        shares = f"{facts['between']:>8.2%} {facts['between_own']:>10.2%} {paired:>16}"
+        print(f"{case:<28} {1e3 * facts['step_s']:>8.2f} {shares}")
     for facts in saved:
         print(
-            f"\ncheckpoint of {facts['megabytes']:.0f} MB of weights, {facts['threads']} threads, steps of {facts['step_s']:.2f} s: "
-            f"{facts['waiting_s']:.2f} s if the training waits; {facts['beside_s']:.2f} s if a thread writes "
+            f"\ncheckpoint of {facts['megabytes']:.0f} MB of weights, {facts['threads']} threads, steps of "
+            f"{facts['step_s']:.2f} s: {facts['waiting_s']:.2f} s if the training waits; {facts['beside_s']:.2f} s if a thread writes "
             f"({facts['copy_s']:.2f} s to copy, the rest for slower steps), {facts['share']:.0%} of that"
         )
 

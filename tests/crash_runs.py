@@ -63,8 +63,10 @@ def fork_worker(paths: RunPaths, resume: bool, first: Callable[[], object] = int
         os._exit(code if "code" in locals() else 70)
 
 
-def live(paths: RunPaths, until: Callable[[], bool], how: signal.Signals, seconds: float = 60) -> int:
-    """Let a worker go on until something holds, then send a signal. Returns what waitpid tells."""
+def live(
+    paths: RunPaths, until: Callable[[], bool], how: signal.Signals, seconds: float = 60, then_s: float = 0.0
+) -> int:
+    """Let a worker go on until something holds and `then_s` more, then send a signal. Returns what waitpid tells."""
     pid = fork_worker(paths, resume=True)
     give_up = time.monotonic() + seconds
     while not until():
@@ -74,6 +76,7 @@ def live(paths: RunPaths, until: Callable[[], bool], how: signal.Signals, second
             os.kill(pid, signal.SIGKILL)
             raise AssertionError(f"nothing for {seconds} s\n{paths.log.read_text()[-1500:]}")
         time.sleep(0.002)
+    time.sleep(then_s)
     os.kill(pid, how)
     return os.waitpid(pid, 0)[1]
 
@@ -157,7 +160,10 @@ def kill_again_and_again(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     live(killed, lambda: newest(killed) > 0, signal.SIGKILL)
     for _ in range(kills):
         before = newest(killed)
-        live(killed, after(dice.uniform(0.05, 1.0)), signal.SIGKILL)
+        if dice.random() < 0.25:  # while it starts, mostly
+            live(killed, after(dice.uniform(0.05, 1.0)), signal.SIGKILL)
+        else:
+            live(killed, lambda saved=before: newest(killed) > saved, signal.SIGKILL, then_s=dice.uniform(0, 0.4))
         findings.inspect(before)
     return go_on(findings, never, began)
 

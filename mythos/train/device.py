@@ -98,7 +98,7 @@ def matmul_peak(device: str, dtype: torch.dtype, seconds: float = 0.25) -> float
     a, b = torch.randn(size, size, device=device).to(dtype), torch.randn(size, size, device=device).to(dtype)
     best, end = 0.0, time.perf_counter() + seconds
     a @ b
-    while time.perf_counter() < end:
+    while not best or time.perf_counter() < end:
         start = time.perf_counter()
         a @ b
         if device != "cpu":

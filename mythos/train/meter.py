@@ -1,4 +1,4 @@
-"""Metrics between two logged steps. Tensors are only read when a line is made."""
+"""Metrics between two logged steps. Tensors are only read when lines are made, several at once where steps are short."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from mythos.train.loop import StepResult
 
 
 class Meter:
-    """Collects step results; `flush` turns them into one line of metrics.jsonl."""
+    """Collects step results; `close` ends a line of metrics.jsonl, and `flush` works out those that have ended.
+
+    Working out a line takes several times as long between two steps, which leave none of it in the processor's caches, as
+    right after another line.
+    """
 
     def __init__(self, peak_flops: float, max_loops: int) -> None:
         self.peak_flops = peak_flops
         self.max_loops = max_loops
         self._results: list[StepResult] = []
+        self._closed: list[tuple[list[StepResult], float, float]] = []
         self._since = time.perf_counter()
         self._paused = 0.0
 
@@ -29,19 +34,28 @@ class Meter:
         self._paused += seconds
 
     @property
-    def is_empty(self) -> bool:
-        return not self._results
+    def has_lines(self) -> bool:
+        return bool(self._closed)
 
-    def flush(self) -> dict[str, Any]:
-        """Means since the last line for throughput, loops and router; the latest step for everything else."""
-        results, last = self._results, self._results[-1]
+    def close(self) -> None:
+        """The steps since the last line make one, at this moment."""
         now = time.perf_counter()
-        seconds = max(1e-9, now - self._since - self._paused)
+        self._closed.append((self._results, max(1e-9, now - self._since - self._paused), time.time()))
+        self._results, self._since, self._paused = [], now, 0.0
+
+    def flush(self) -> list[dict[str, Any]]:
+        """The lines that have been closed since the last flush."""
+        closed, self._closed = self._closed, []
+        return [self._line(*facts) for facts in closed]
+
+    def _line(self, results: list[StepResult], seconds: float, at: float) -> dict[str, Any]:
+        """Means since the last line for throughput, loops and router; the latest step for everything else."""
+        last = results[-1]
         tokens = sum(result.telemetry.loops.numel() for result in results)
         flops_per_s = sum(result.flops for result in results) / seconds
         line: dict[str, Any] = {
             "step": last.step,
-            "time": time.time(),
+            "time": at,
             "tokens": last.tokens,
             "loss": float(last.loss),
             "loss_parts": {name: float(part) for name, part in last.parts.items()},
@@ -56,14 +70,14 @@ class Meter:
             line |= self._recurrent(results, last)
         if skipped := _skipped(results):
             line["skipped"] = skipped
-        self._results, self._since, self._paused = [], now, 0.0
         return line
 
     def _recurrent(self, results: list[StepResult], last: StepResult) -> dict[str, Any]:
         loops = torch.cat([result.telemetry.loops.flatten() for result in results])
+        histogram = torch.bincount(loops, minlength=self.max_loops + 1)[1:].tolist()
         line: dict[str, Any] = {
-            "ponder": float(loops.float().mean()),
-            "loops_histogram": torch.bincount(loops, minlength=self.max_loops + 1)[1:].tolist(),
+            "ponder": sum(depth * tokens for depth, tokens in enumerate(histogram, 1)) / len(loops),
+            "loops_histogram": histogram,
             "rho_a": last.telemetry.rho_a,
             "state_norm": last.telemetry.state_norm,
         }

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from mythos.train.keeper import Outcome
 
 
+LINES_EVERY_S = 0.2
+"""How often lines of metrics are worked out and written where steps are shorter: then several at once."""
+
+
 class Worker:
     """One run from preparation to its end."""
 
@@ -44,6 +48,7 @@ class Worker:
         self.evaluated: dict[str, Any] = {}
         self.step_s = 1.0
         self.steps_timed = 0
+        self.logged = 0.0
 
     def run(self) -> None:
         """Prepare, train, finish. Raises Stop when asked to stop before the end."""
@@ -121,6 +126,8 @@ class Worker:
         self.trainer.seconds_done += seconds
         self.meter.add(result)
         if result.step % train.log_every == 0 or result.step == 1 or self._over():
+            self.meter.close()
+        if self.meter.has_lines and time.monotonic() >= self.logged + LINES_EVERY_S:
             self._log()
         left = seconds_left(result.step, self.config, self.trainer.seconds_done, self.step_s)
         facts: dict[str, Any] = {"step": result.step, "tokens": result.tokens, "eta_s": left, "message": "training"}
@@ -136,10 +143,12 @@ class Worker:
         self.steps_timed += 1
 
     def _log(self) -> None:
-        line = self.meter.flush()
-        self.records.line(line)
-        self.journal.status["loss"] = line["loss"]
-        say(f"step {line['step']}  loss {line['loss']:.4f}  {line['tokens_per_s']:.0f} tokens/s")
+        """Write the lines that are due. Whatever tells of the present step, or saves it, comes after them."""
+        for line in self.meter.flush():
+            self.records.line(line)
+            self.journal.status["loss"] = line["loss"]
+            say(f"step {line['step']}  loss {line['loss']:.4f}  {line['tokens_per_s']:.0f} tokens/s")
+        self.logged = time.monotonic()
 
     def _evaluate_and_save(self) -> None:
         train, step = self.config.train, self.trainer.steps_done
@@ -147,6 +156,7 @@ class Worker:
             self._evaluate()
         if train.checkpoint_every and step % train.checkpoint_every == 0:
             began = time.perf_counter()
+            self._log()
             self.keeper.save(self._fresh_metrics(), self.records.state())
             self._exclude(began)
             self.trainer.seconds_done += time.perf_counter() - began
@@ -167,6 +177,7 @@ class Worker:
             raise Stop(self.control.stop_requested)
 
     def _pause(self) -> None:
+        self._log()
         self.journal.state("paused", "paused", 5.0, eta_s=None)
         while self.control.paused and not self.control.should_stop():
             self.keeper.settle()
@@ -217,6 +228,7 @@ class Worker:
         if self.evaluated.get("step") == step:
             return
         began = time.perf_counter()
+        self._log()
         self.evaluated = {"step": step, **score(self.trainer, self.corpus, self._on_evaluated)}
         self.journal.status["step"] = step
         self.records.evaluation(self.evaluated)
@@ -239,6 +251,7 @@ class Worker:
     def _save_now(self) -> str:
         """Have the current step on disk; returns the checkpoint's name. Raises CheckpointError where that fails."""
         began = time.perf_counter()
+        self._log()
         self.journal.update(120.0, force=True, message="saving a checkpoint")
         self.keeper.save(self._fresh_metrics(), self.records.state(), wait=True)
         self._exclude(began)
@@ -259,6 +272,8 @@ class Worker:
 
     def stop(self, why: str) -> None:
         """End early with what there is."""
+        if self.control.can_save:
+            self._log()
         if self.control.can_save and self.trainer.steps_done and not self.control.discard:
             self._save_now()
         self._close()
@@ -270,6 +285,8 @@ class Worker:
     def fail(self, error: Exception) -> None:
         """After a failure: tell what the guard knows of it, and let what is being written come to its end."""
         if self.control.can_save:
+            with suppress(RuntimeError):  # the device may be what failed
+                self._log()
             self.records.failed(error)
         self._close()
 

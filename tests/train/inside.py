@@ -12,7 +12,7 @@ import pytest
 from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.rundir import RunPaths
 from mythos.contract.watch import JsonTail
-from mythos.train import device
+from mythos.train import device, worker
 from mythos.train.loop import Trainer
 from mythos.train.worker import main
 
@@ -26,6 +26,7 @@ class Died(BaseException):
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(device, "matmul_peak", lambda *_: 1e9)
+    monkeypatch.setattr(worker, "LINES_EVERY_S", 0.0)  # so that a death at a step leaves its line
     handlers = [signal.getsignal(number) for number in SIGNALS]
     yield
     for number, handler in zip(SIGNALS, handlers, strict=True):

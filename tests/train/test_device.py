@@ -12,7 +12,7 @@ from mythos.contract.errors import MythosError
 from mythos.contract.load import parse_config
 from mythos.models.build import build_model
 from mythos.train import device as room
-from mythos.train.device import choose_device
+from mythos.train.device import choose_device, matmul_peak
 from mythos.train.optim import Optimizer
 from mythos.train.ranks import Ranks
 from tests.train.test_objective import RECURRENT
@@ -106,3 +106,8 @@ def test_a_float16_step_unscales_clips_and_leaves_out_an_overflow() -> None:
     optimizer.step()
     assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
     assert scaler.get_scale() == 512
+
+
+def test_a_machine_too_busy_to_be_measured_in_time_has_a_peak_all_the_same() -> None:
+    """Utilisation is a share of it: a peak of 0 ended the run at its first line."""
+    assert matmul_peak("cpu", torch.float32, seconds=0.0) > 0

@@ -57,7 +57,9 @@ def test_throughput_is_that_of_training_alone(tmp_path: Path, monkeypatch: pytes
         meter.add(result)
     clock[0] = 10.0
     meter.exclude(8.0)
-    line = meter.flush()
+    meter.close()
+    clock[0] = 50.0
+    (line,) = meter.flush()
     assert line["tokens_per_s"] == 2 * 4 * 16 / 2.0
     assert line["utilisation"] == pytest.approx(sum(result.flops for result in results) / 2.0 / 1e9)
-    assert line["ponder"] == sum(result.loops for result in results) / 2 and meter.is_empty
+    assert line["ponder"] == sum(result.loops for result in results) / 2 and not meter.has_lines
