@@ -218,7 +218,8 @@ def trained(
             sabotage(run)
         meter.add(run.step())
         run.steps_done += pace - 1
-        found += guard.observe(meter.flush())
+        meter.close()
+        found += guard.observe(*meter.flush())
     return found
 
 
