@@ -145,12 +145,16 @@ def main() -> None:
     if options.json:
         print(json.dumps(facts))
         return
-    print(f"{facts['lines']:,} lines, {facts['file_mb']:.0f} MB, {facts['lines_per_s']:.0f} a second; run {facts['state']}")
+    print(
+        f"{facts['lines']:,} lines, {facts['file_mb']:.0f} MB, {facts['lines_per_s']:.0f} a second; run {facts['state']}"
+    )
     print(
         f"worker: {facts['memory_mb']:.1f} MB, {facts['first_mb']:.1f} in the first tenth and {facts['last_mb']:.1f} in the last, "
         f"at most {facts['off']:.2%} off"
     )
-    print(f"read back: {facts['read_s']:.2f} s as lines, {facts['workbench_read_s']:.2f} s into the workbench's columns")
+    print(
+        f"read back: {facts['read_s']:.2f} s as lines, {facts['workbench_read_s']:.2f} s into the workbench's columns"
+    )
     print(
         f"of a processor: worker {facts['worker_share']:.0%}, `mythos watch` {facts['watch_share']:.2%}, "
         f"workbench's watcher {facts['workbench_share']:.2%}"

@@ -225,10 +225,11 @@ def main() -> None:
         shares = f"{facts['between']:>8.2%} {facts['between_own']:>10.2%} {paired:>16}"
         print(f"{case:<28} {1e3 * facts['step_s']:>8.2f} {shares}")
     for facts in saved:
+        waiting, beside, copy = (f"{facts[key]:.2f} s" for key in ("waiting_s", "beside_s", "copy_s"))
         print(
             f"\ncheckpoint of {facts['megabytes']:.0f} MB of weights, {facts['threads']} threads, steps of "
-            f"{facts['step_s']:.2f} s: {facts['waiting_s']:.2f} s if the training waits; {facts['beside_s']:.2f} s if a thread writes "
-            f"({facts['copy_s']:.2f} s to copy, the rest for slower steps), {facts['share']:.0%} of that"
+            f"{facts['step_s']:.2f} s: {waiting} if the training waits; {beside} if a thread writes ({copy} to copy, "
+            f"the rest for slower steps), {facts['share']:.0%} of that"
         )
 
 

@@ -49,7 +49,9 @@ class Telemetry:
         if len(asked) < 2:
             return asked[0].entropy if asked else None
         logits = [router.active_logits.detach() for router in asked]
-        log_p = torch.cat(logits).T.contiguous().log_softmax(0)  # along the first axis: experts are few, tokens are many
+        log_p = (
+            torch.cat(logits).T.contiguous().log_softmax(0)
+        )  # along the first axis: experts are few, tokens are many
         entropy = -(log_p.exp() * log_p).sum(0)
         weights = [entropy.new_full((len(loop),), 1 / (len(loop) * len(logits))) for loop in logits]
         return torch.cat(weights).dot(entropy)

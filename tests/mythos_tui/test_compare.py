@@ -46,7 +46,9 @@ def test_table_tells_final_best_and_settings_that_differ(tmp_path: Path):
     assert rows[" FLOPs"].cells == ["6M", "6M"] and rows[" training time"].cells == ["3 s", "3 s"]
     assert rows["settings train.lr"].cells == ["0.01", "0.02"]
     assert rows["settings model.loops"].cells[1] == "–", "a dense model has none"
-    assert "settings train.seed" not in rows and any(row.label == "train.seed" for row in settings(found, everything=True))
+    assert "settings train.seed" not in rows and any(
+        row.label == "train.seed" for row in settings(found, everything=True)
+    )
     assert metrics_of(found)[:3] == ["loss", "held-out loss", "held-out bits/byte"]
 
 
@@ -55,7 +57,9 @@ def test_minutes_and_flops_leave_pauses_out(tmp_path: Path):
     run.metrics(40, tokens=4000, tokens_per_s=1000.0, flops_per_s=2e6, time=9e9)  # a year later
     run.metrics(50, tokens=5000, tokens_per_s=float("nan"))
     (found,) = snapshots(run)
-    assert np.allclose(found.x("minutes") * 60, [1, 2, 3, 4, 4]) and np.allclose(found.x("FLOPs"), [2e6, 4e6, 6e6, 8e6, 8e6])
+    assert np.allclose(found.x("minutes") * 60, [1, 2, 3, 4, 4]) and np.allclose(
+        found.x("FLOPs"), [2e6, 4e6, 6e6, 8e6, 8e6]
+    )
 
 
 @pytest.mark.action("app.open('compare')", "compare.select", "compare.pin", "compare.metric(1)", "compare.metric(-1)")

@@ -60,9 +60,7 @@ async def test_an_alert_shows_while_the_run_is_live_with_what_to_try(context: Co
         await shows(pilot, "● running")
         run.event("alert", step=9, message="The loss jumped.", hint="Lower train.lr.", level="warning")
         run.event("alert", step=10, message="The [b]gradient[/b] jumped\x1b[2J.", hint="Lower it more.", level="note")
-        await shows(
-            pilot, "Step 10: The [b]gradient[/b] jumped␛[2J.", "a shows all 2", "Alerts 2"
-        )
+        await shows(pilot, "Step 10: The [b]gradient[/b] jumped␛[2J.", "a shows all 2", "Alerts 2")
         await pilot.press("a")
         await shows(pilot, "▲ 9  The loss jumped", "Lower it more.")
         await until(pilot, lambda: "a shows all" not in text_of(app))

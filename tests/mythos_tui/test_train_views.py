@@ -59,7 +59,9 @@ async def test_order_pins_and_selection(context: Context):
     assert RunChoice(Memory(), context.runs.parent).pins == [], "pins belong to a folder of runs"
 
 
-@pytest.mark.parametrize("kept", [{"panels": 3, "order": 7, "chart size": "x"}, {"panels": ["no such", 4], "chart size": 99}])
+@pytest.mark.parametrize(
+    "kept", [{"panels": 3, "order": 7, "chart size": "x"}, {"panels": ["no such", 4], "chart size": 99}]
+)
 def test_what_is_remembered_may_be_damaged(kept: dict[str, Any], tmp_path: Path):
     path = tmp_path / "memory.json"
     path.write_text(json.dumps(kept))
@@ -68,8 +70,12 @@ def test_what_is_remembered_may_be_damaged(kept: dict[str, Any], tmp_path: Path)
     assert RunChoice(Memory(path), tmp_path).order == "newest"
 
 
-@pytest.mark.action("train.panels", "panels.show", "panels.move(1)", "panels.move(-1)", "panels.reset", "panels.dismiss")
-@pytest.mark.action("train.page(1)", "train.page(-1)", "train.resize(1)", "train.resize(-1)", "train.x_axis", "train.zoom")
+@pytest.mark.action(
+    "train.panels", "panels.show", "panels.move(1)", "panels.move(-1)", "panels.reset", "panels.dismiss"
+)
+@pytest.mark.action(
+    "train.page(1)", "train.page(-1)", "train.resize(1)", "train.resize(-1)", "train.x_axis", "train.zoom"
+)
 async def test_charts_are_chosen_ordered_enlarged_and_remembered(context: Context):
     run = FakeRun(context.runs, "one")
     run.status("running", 20)
@@ -92,7 +98,9 @@ async def test_charts_are_chosen_ordered_enlarged_and_remembered(context: Contex
         assert grid.shown != first
         await pilot.press("N")
         assert grid.shown == first
-        assert Arrangement(Memory()).order[:3] == ["loss", "experts", "ponder"] and "loss" in Arrangement(Memory()).hidden
+        assert (
+            Arrangement(Memory()).order[:3] == ["loss", "experts", "ponder"] and "loss" in Arrangement(Memory()).hidden
+        )
         await pilot.press("v", "r", "escape")
         await until(pilot, lambda: grid.shown[:2] == ["loss", "ponder"])
         await pilot.press("enter")
@@ -113,7 +121,12 @@ async def test_log_alerts_and_machine(context: Context):
     run = FakeRun(context.runs, "one")
     run.status("running", 100)
     run.metrics(*range(1, 101))
-    run.log("".join(f"step {step}  loss {9 - step / 50:.4f}\n" for step in range(1, 101)) + "Odd [b]end[/b]" + "." * 90 + "END\n")
+    run.log(
+        "".join(f"step {step}  loss {9 - step / 50:.4f}\n" for step in range(1, 101))
+        + "Odd [b]end[/b]"
+        + "." * 90
+        + "END\n"
+    )
     run.event("device", device="cpu", precision="bf16", threads=2, matmul_peak_flops=4.2e11)
     evidence = "4.2 at step 90, 9 above 2.1"
     run.event(
@@ -211,7 +224,9 @@ async def test_forks_and_new_runs_start_with_what_was_typed(context: Context, mo
         await shows(pilot, "Fork one")
         await pilot.press("ctrl+a", "ctrl+k", *"train.steps=4")
         await shows(pilot, "5 of 4 steps are done")
-        await pilot.press("ctrl+a", "ctrl+k", *"train.steps=900 train.lr=0.01", "tab", "ctrl+a", "ctrl+k", *"two", "enter")
+        await pilot.press(
+            "ctrl+a", "ctrl+k", *"train.steps=900 train.lr=0.01", "tab", "ctrl+a", "ctrl+k", *"two", "enter"
+        )
         await shows(pilot, "two cannot be forked", "The disk is [b]full[/b].")
         assert said == [("one", 5, "two", context.runs, ("train.steps=900", "train.lr=0.01"))]
         await pilot.press("escape", "L")
