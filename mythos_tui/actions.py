@@ -224,6 +224,7 @@ ACTIONS: tuple[Action, ...] = (
         "inspect", "escape", "leave_field", "Views", "Leave the text field for the picture, so that single keys work"
     ),
     Action("inspect", "h", "view('halting')", "Halting", "Exit signal of every token at every loop", False),
+    Action("inspect", "l", "view('lens')", "Lens", "What every loop or layer would say comes next", False),
     Action(
         "inspect",
         "a",
@@ -240,12 +241,23 @@ ACTIONS: tuple[Action, ...] = (
         "Attention entropy: layers and loops by heads, for one token",
         False,
     ),
-    Action("inspect", "l", "view('loss')", "Loss", "Loss of every token", False),
+    Action("inspect", "p", "view('pattern')", "Pattern", "What each token attends to, at one row and head", False),
+    Action("inspect", "enter", "pattern", "Pattern", "What is attended to, behind the entropy at the cursor"),
+    Action("inspect", "x", "view('experts')", "Experts", "Experts that each token used at every loop", False),
+    Action("inspect", "s", "view('states')", "States", "Size of the state, and of each loop's step", False),
+    Action("inspect", "o", "view('loss')", "Loss", "Loss of every token", False),
+    Action("inspect", "w", "view('sweep')", "Sweep", "Loss of the text at every depth", False),
     Action(
-        "inspect", "r", "relative", "Nats/share", "Attention entropy in nats, or as a share of its maximum log(t+1)"
+        "inspect", "v", "measure", "Measure", "Show another number in this view, such as entropy as a share of its most"
     ),
     Action("inspect", "comma", "step(-1)", "Layer/token", "Layer or loop before (by depth: token before)", True, ", ."),
     Action("inspect", "full_stop", "step(1)", "Forth", "Layer or loop after (by depth: token after)", False, "."),
+    Action("inspect", "less_than_sign", "head(-1)", "Head", "Head before", True, "< >"),
+    Action("inspect", "greater_than_sign", "head(1)", "Head after", "Head after", False, ">"),
+    Action("inspect", "F", "follow", "Follow", "Look into each new checkpoint of the run as it appears, or stop"),
+    Action("inspect", "m", "export('md')", "Table", "Write the view as a Markdown table into this folder", False),
+    Action("inspect", "i", "export('svg')", "Image", "Write the view as an SVG picture into this folder", False),
+    Action("inspect", "n", "export('npz')", "Arrays", "Write the whole trace as .npz into this folder", False),
     Action("inspect", "e", "edit", "Text", "Edit the text"),
     Action("inspect", "g", "from_chat", "From Chat", "Take the last text of Chat"),
 )

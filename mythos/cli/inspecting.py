@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,13 @@ from mythos.cli.options import (
     print_json,
     safe,
 )
+from mythos.contract.errors import MythosError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mythos.checkpoint import Checkpoint
+    from mythos.inspect.trace import Trace
 
 
 def generate(
@@ -91,29 +98,104 @@ def generate(
 def trace(
     checkpoint: CheckpointPath,
     text: Annotated[str, typer.Option("--text", help="Text to run through the model.")],
-    out: Annotated[Path, typer.Option("--out", help="File to write, .npz.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write, .npz.")] = None,
     loops: Loops = None,
     exit: Exit = None,
+    lens: Annotated[bool, typer.Option("--lens", help="Print what every loop or layer would say comes next.")] = False,
+    top: Annotated[int, typer.Option("--top", min=1, max=1024, help="Candidates per read-out.")] = 8,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also the loss of the text at every number of loops.")] = False,
+    attention: Annotated[
+        str | None,
+        typer.Option("--attention", metavar="ROW:HEAD", help="Also what a head attends to, as in 'loop 2:1'."),
+    ] = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Run a text through the model and save what happened inside: loops, halting, attention entropy, routes, loss."""
+    """Run a text through the model and show or save what happened inside: loops, halting, lens, attention, routes, loss."""
     import mythos
 
     loaded = mythos.load(locate_checkpoint(checkpoint, runs))
-    result = mythos.trace(loaded, text, loops=loops, exit=exit)
-    result.save(out)
+    result = mythos.trace(loaded, text, loops=loops, exit=exit, top=top)
+    more = _more(loaded, result, text, loops, sweep, attention)
+    if out is not None:
+        result.save(out, **more)
+    by_depth = [_mean_loss(row) for row in more["depth_loss"]] if sweep else None
     facts = {
-        "file": str(out),
+        "file": None if out is None else str(out),
         "checkpoint": str(loaded.path),
         "tokens": len(result.tokens),
         "mean_loops": float(result.loops.mean()),
+        "loss": _mean_loss(result.token_loss),
         "exit": result.exit,
         "attention_rows": list(result.attention_rows),
+        "depth_loss": by_depth,
     }
     if as_json:
         print_json(facts)
         return
+    (_print_lens if lens else _print_loops)(result)
+    for depth, loss in enumerate(by_depth or (), 1):
+        print(f"{depth:>3} loops  {loss:.4f} nats")
+    if attention is not None:
+        _print_pattern(result, more["attention_pattern"])
+    where = f" → {safe(str(out))}" if out is not None else ""
+    print(f"{facts['tokens']} tokens, {facts['mean_loops']:.2f} loops each, exit {facts['exit']}{where}")
+
+
+def _more(
+    loaded: Checkpoint, result: Trace, text: str, loops: int | None, sweep: bool, attention: str | None
+) -> dict[str, np.ndarray]:
+    """The arrays that are asked for beside the trace."""
+    from mythos.inspect.ondemand import attention_pattern, depth_losses
+
+    found = {"depth_loss": depth_losses(loaded, text)} if sweep else {}
+    if attention is not None:
+        row, head = _row_and_head(attention, list(result.attention_rows))
+        how = {"taken": result.loops.tolist(), "stopped": result.stopped.tolist(), "loops": loops}
+        found["attention_pattern"] = attention_pattern(loaded, text, row, head, **how).weights
+    return found
+
+
+def _row_and_head(spec: str, rows: list[str]) -> tuple[int, int]:
+    """`loop 2:1` → the row of that name and head 1, from 0 each. Raises MythosError."""
+    name, _, head = spec.rpartition(":")
+    if name not in rows or not head.isdecimal() or int(head) < 1:
+        hint = f"Give one of {', '.join(rows)}, a colon, and the head's number from 1."
+        raise MythosError(f"--attention {spec!r} names no head.", hint)
+    return rows.index(name), int(head) - 1
+
+
+def _mean_loss(losses: np.ndarray) -> float:
+    """Over all tokens but the first."""
+    return float(losses[1:].mean()) if len(losses) > 1 else float("nan")
+
+
+def _print_loops(result: Trace) -> None:
     for token, count in zip(result.tokens, result.loops, strict=True):
         print(f"{int(count):>3}  {'▇' * int(count)}  {safe(token)!r}")
-    print(f"{facts['tokens']} tokens, {facts['mean_loops']:.2f} loops each, exit {facts['exit']} → {out}")
+
+
+def _print_lens(result: Trace, width: int = 16) -> None:
+    """A line per token: the likeliest next token after each step, with its probability; › where it changed."""
+    texts, name = result.text_of(), result.steps[0].partition(" ")[0]
+    head = "".join(f"{f'{name} {number + 1}':<{width}}" for number in range(len(result.steps)))
+    print(f"{'token':<{width}}{head}settled")
+    for token, ids, p, settled in zip(result.tokens, result.lens_ids, result.lens_p, result.settled, strict=True):
+        cells, last = "", ids[0, 0]
+        for id, share in zip(ids[:, 0].tolist(), p[:, 0].tolist(), strict=True):
+            told = "·" if id < 0 else f"{'›' if id != last else ' '}{_short(texts[id], width - 8)} {share:.2f}"
+            cells, last = cells + f"{told:<{width}}", id
+        print(f"{_short(token, width - 2):<{width}}{cells}{settled}")
+
+
+def _print_pattern(result: Trace, weights: np.ndarray, most: int = 5) -> None:
+    """A line per token: the positions it attends to most."""
+    for token, row in zip(result.tokens, weights, strict=True):
+        best = [at for at in (-row).argsort(kind="stable")[:most].tolist() if row[at] > 0]
+        print(f"{_short(token, 14):<16}" + "  ".join(f"{_short(result.tokens[at], 10)} {row[at]:.2f}" for at in best))
+
+
+def _short(text: str, width: int) -> str:
+    """A token in so many columns, its white space made visible."""
+    shown = safe(text).replace("\n", "⏎").replace("\t", "⇥").replace(" ", "·")
+    return shown if len(shown) <= width else shown[: width - 1] + "…"

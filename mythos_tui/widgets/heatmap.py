@@ -247,5 +247,9 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
         if cell == self.validate_cursor(cell):
             self.cursor = cell
 
+    def cell_text(self, row: int, col: int, room: int) -> str:
+        """What stands in a drawn cell, in at most `room` columns; nothing leaves it to the colour."""
+        return self._format(float(self._cells[row, col]), room) if self._show_values else ""
+
     def render_line(self, y: int) -> Strip:
         return paint_line(self, y)

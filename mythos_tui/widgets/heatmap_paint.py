@@ -35,6 +35,14 @@ def paint_line(heatmap: Heatmap, y: int) -> Strip:
     return strip.adjust_cell_length(width, base)
 
 
+def whole(heatmap: Heatmap, width: int) -> list[Strip]:
+    """The map with all its rows, beyond what its window shows, as lines of `width`."""
+    base = heatmap.visual_style.rich_style
+    body = [_cells_line(heatmap, row, base, width) for row in range(len(heatmap._cells))]
+    foot = [_foot_line(heatmap, line, base, width) for line in range(heatmap._footer)]
+    return [strip.adjust_cell_length(width, base) for strip in (_header(heatmap, base, width), *body, *foot)]
+
+
 def _header(heatmap: Heatmap, base: Style, width: int) -> Strip:
     """Column labels, as many as fit without touching, the cursor's always among them."""
     muted, strong = faint(base, None, 0.6), base + Style(bold=True)
@@ -85,11 +93,12 @@ def _cell(
 ) -> Segment:
     level, width, value = int(heatmap._levels[row, col]), heatmap.cell_width, float(heatmap._cells[row, col])
     colour = mode != "none"
-    text = heatmap._format(value, width - 1) if heatmap._show_values else ""
+    text = heatmap.cell_text(row, col, width - 1)
     if level < 0:
         text, style = fit("·" if colour else "", width, "center"), faint(base, None, 0.3)
     elif heatmap._categories is not None:
-        text, style = category_sign(int(value), width), base + category_tint(int(value), mode)
+        sign = fit(text, width, "center") if text else category_sign(int(value), width)
+        text, style = sign, base + category_tint(int(value), mode)
     elif text or (cursor and colour):
         text, style = fit(text, width, "center"), base + tint(level, mode) if colour else base
     else:

@@ -113,7 +113,7 @@ def flat(value: dict[str, Any], prefix: str = "") -> set[str]:
         ("budget", [QUICKSTART]),
         ("eval", ["a", "--loops", "2"]),
         ("generate", ["a", "--prompt", "def ", "--max-tokens", "5", "--seed", "1"]),
-        ("trace", ["a", "--text", "def add", "--out", "t.npz", "--exit", "confidence:0.01"]),
+        ("trace", ["a", "--text", "def add", "--out", "t.npz", "--exit", "confidence:0.01", "--sweep"]),
     ],
 )
 def test_json_prints_one_object_with_the_documented_keys(trained: Path, command: str, arguments: list[str]) -> None:
