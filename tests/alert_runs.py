@@ -24,8 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file, save_file
+
 from mythos.cli.doctor import examine
-from mythos.contract.checkpoints import list_checkpoints
+from mythos.contract.checkpoints import list_checkpoints, new_checkpoint
 from mythos.contract.load import parse_config
 from mythos.contract.rundir import RunPaths, create_run, send_command
 from mythos.contract.watch import JsonTail, summarize
@@ -56,7 +59,7 @@ class Case:
     first: Callable[[], object] = int
     text: Callable[[Path], tuple[str, ...]] = lambda folder: plain_text(folder)
     by: str = "trainer"
-    patience_s: float = 120.0
+    patience_s: float = 240.0
 
 
 # Texts ----------------------------------------------------------------------------------------------------------------
@@ -98,6 +101,22 @@ def few_words(folder: Path) -> tuple[str, ...]:
     return write_texts(folder, "few", [" ".join(dice.choice(words) for _ in range(120)) for _ in range(24)])
 
 
+def damaged_start(folder: Path) -> tuple[str, ...]:
+    """Weights of a run that another program saved with the highest bit of an exponent turned over: finite, but huge."""
+    text = plain_text(folder)
+    source = make_run(folder, "source-0", *text, "train.steps=2")
+    os.waitpid(fork_worker(source, resume=False), 0)
+    checkpoint = list_checkpoints(source.checkpoints)[0].path
+    weights = load_file(checkpoint / "model.safetensors")
+    weights["embedding.weight"].view(torch.int32)[40, 0] ^= 1 << 30
+    others = {name: (checkpoint / name).read_bytes() for name in ("config.yaml", "tokenizer.json")}
+    with new_checkpoint(checkpoint, {"step": 2}) as directory:
+        save_file(weights, directory / "model.safetensors")
+        for name, content in others.items():
+            (directory / name).write_bytes(content)
+    return (*text, f"train.init_from={checkpoint}")
+
+
 # What is done to a worker ---------------------------------------------------------------------------------------------
 
 
@@ -106,7 +125,7 @@ def step_of(paths: RunPaths) -> int:
     return summary.step if summary else 0
 
 
-def wait(pid: int, paths: RunPaths, until: Callable[[], bool], seconds: float = 60) -> bool:
+def wait(pid: int, paths: RunPaths, until: Callable[[], bool], seconds: float = 180) -> bool:
     """Whether something held before the worker ended and the time was over."""
     end = time.monotonic() + seconds
     while not until():
@@ -114,6 +133,11 @@ def wait(pid: int, paths: RunPaths, until: Callable[[], bool], seconds: float = 
             return until()
         time.sleep(0.01)
     return True
+
+
+def ended(paths: RunPaths, pid: int) -> None:
+    """Only wait for its end."""
+    wait(pid, paths, lambda: False)
 
 
 def kick(paths: RunPaths, pid: int) -> None:
@@ -182,7 +206,7 @@ def rot(paths: RunPaths, pid: int) -> None:
 
 
 CASES = (
-    Case("nan", "weights and norm's ε next to nothing", ("model.init_std=1e-25", "model.norm_eps=1e-40")),
+    Case("nan", "a start from weights with one bit turned over", text=lambda folder: damaged_start(folder)),
     Case("loss_spike", "`mythos set train.lr=1 train.muon_lr=1` at step 60", STEADY, kick),
     Case("loss_spike", "noise in the text", STEADY, text=poisoned_text),
     Case("gradient_spike", "noise in the text", STEADY, text=poisoned_text),
@@ -196,39 +220,57 @@ CASES = (
     ),
     Case(
         "state_growth",
-        "an a_max of 0.99: eight loops forget nothing",
-        (*STEADY, "model.a_max=0.99", "model.loops=8", "model.initial_state=zero", "train.lr=0.1"),
+        "twelve loops that keep nearly all of the state, hardly trained",
+        (*STEADY, "model.a_max=0.996", "model.loops=12", "model.max_loops=12", "train.lr=1e-6", "train.muon_lr=1e-6"),
     ),
-    Case("rho_a", "an a_max of 0.12", ("model.a_max=0.12", "train.lr=1")),
+    Case("rho_a", "an a_max of 0.11, a learning rate of 1", ("model.a_max=0.11", "train.lr=1")),
     Case("overfitting", "a tenth of a page, over and over", ("train.eval_every=25", "train.lr=0.01"), text=few_words),
     Case("low_throughput", "SIGSTOP and SIGCONT in turns", act=throttle, patience_s=60),
     Case("out_of_memory", "300 MB, and a batch of 2,000", ("train.batch_size=2000",), first=little_memory),
     Case("unsaved", "files may grow to 40 kB only", act=save_at(5), first=small_files),
     Case("unsaved", "a file in place of the checkpoints' folder", act=no_room),
-    Case("failed", "text that is not there", text=lambda folder: ("data.paths=[/nowhere]",), by="doctor"),
+    Case(
+        "failed",
+        "text that is not there",
+        ("data.paths=[/nowhere]",),
+        lambda paths, pid: ended(paths, pid),
+        by="doctor",
+    ),
     Case("failed", "SIGKILL", act=kill, by="doctor"),
     Case("bad_weights", "a byte of the checkpoint turned over", act=rot, by="doctor"),
-    Case("router_bias", "a bias rate of 1", ("objective.router_bias_rate=1",), save_at(60), by="doctor"),
+    Case(
+        "router_bias",
+        "a bias rate of 1, a learning rate of 1e-4",
+        ("objective.router_bias_rate=1", "train.lr=1e-4"),
+        save_at(10),
+        by="doctor",
+    ),
     Case(
         "expert_norms",
-        "idle experts under weight decay",
-        ("objective.router_bias_rate=0", "train.weight_decay=1", "train.lr=0.3", "train.muon_lr=0.1"),
-        save_at(300),
+        "64 experts, idle ones under weight decay",
+        (
+            "model.n_experts=64",
+            "objective.router_bias_rate=0",
+            "train.weight_decay=1",
+            "train.lr=0.1",
+            "train.muon_lr=0.1",
+        ),
+        save_at(60),
         by="doctor",
     ),
     Case(
         "embedding_norms",
-        "most tokens never seen",
-        ("train.lr=0.3", "train.weight_decay=0.5"),
-        save_at(200),
+        "tokens that the text hardly has, a head of its own",
+        ("model.tie_embeddings=false", "train.lr=0.1", "train.weight_decay=0.5"),
+        save_at(120),
         by="doctor",
     ),
-    Case("rho_a", "a_max of 0.15, saved", ("model.a_max=0.15", "train.lr=0.3"), save_at(200), by="doctor"),
+    Case("rho_a", "the same, from its weights", ("model.a_max=0.11", "train.lr=1"), save_at(200), by="doctor"),
     Case(
         "halting_collapse",
-        "no ponder, saved",
-        (*ACT, "objective.ponder_cost=10", "train.weight_decay=1"),
-        save_at(200),
+        "a halting head that learns nothing, from its weights",
+        (*ACT, "objective.ponder_cost=0", "train.lr=1e-6"),
+        save_at(20),
         by="doctor",
     ),
 )
@@ -281,21 +323,16 @@ def raise_it(case: Case, folder: Path) -> dict[str, Any]:
         event = told(paths, case.kind) if by_trainer else None
         while not (evidence := found(paths, case.kind)) and time.monotonic() < began + case.patience_s:
             time.sleep(0.5)
+        if event and event.get("action") == "stop":
+            ended(paths, pid)
+        summary = summarize(paths)
     finally:
         end(pid)
     tail = paths.log.read_text()[-500:] if paths.log.exists() else ""
     assert event or not by_trainer, f"{case.kind} was not told of: {case.how}\n{tail}"
     assert evidence, f"doctor does not find {case.kind}: {case.how}\n{tail}"
-    seconds = round(time.monotonic() - began, 1)
-    message = event["message"] if event else ""
-    return {
-        "kind": case.kind,
-        "how": case.how,
-        "step": step_of(paths),
-        "told": message,
-        "doctor": evidence,
-        "s": seconds,
-    }
+    facts = {"step": summary.step, "state": summary.state, "s": round(time.monotonic() - began, 1)} if summary else {}
+    return {"kind": case.kind, "how": case.how, "told": event["message"] if event else "", "doctor": evidence, **facts}
 
 
 def end(pid: int) -> None:
@@ -347,6 +384,9 @@ def main() -> None:
             except AssertionError as error:
                 missed += 1
                 print(error, file=sys.stderr, flush=True)
+            finally:
+                for run in folder.glob("*-*"):
+                    shutil.rmtree(run)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     sys.exit(bool(missed))

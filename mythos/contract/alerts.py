@@ -37,7 +37,7 @@ LIMITS: dict[str, Limit] = {
     "dead_choices": Limit(50, "Choices per expert in a record below which none is called dead."),
     "router_entropy": Limit(0.05, "Least entropy of the router, as a share of log E."),
     "same_depth": Limit(0.005, "Share of a step's tokens that may differ in depth before depths are called different."),
-    "state_growth": Limit(1.2, "Factor by which the last loop may still raise the state's norm."),
+    "state_growth": Limit(1.05, "Factor by which the last loop may still raise the state's norm."),
     "state_ratio": Limit(4.0, "Factor by which all loops together may raise the state's norm."),
     "rho_share": Limit(0.98, "Share of a_max above which ρ(A) counts as having reached it."),
     "overfit_rises": Limit(3, "Evaluations in a row whose held-out loss rises while the training loss falls."),
