@@ -37,7 +37,13 @@ SCREENS = (
 )
 """Key, mode, title and help of every screen."""
 
-OF_SCREENS = {"checkpoint": ("chat", "inspect")}
+OF_SCREENS = {
+    "checkpoint": ("chat", "inspect"),
+    "runs": ("train",),
+    "log": ("train",),
+    "alerts": ("train",),
+    "table": ("compare",),
+}
 """Screens that a scope belongs to, where it is not the scope's own name. Those of `app` work everywhere."""
 
 CHAT = (

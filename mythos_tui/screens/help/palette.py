@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
-from textual.markup import escape
+from textual.widget import Widget
 
-from mythos_tui.actions import ACTIONS, OF_SCREENS, SCREENS, offered
+from mythos_tui.actions import ACTIONS, OF_SCREENS, SCREENS, Action, offered
 
 PATIENCE_S = 3.0
 """How long a screen that was just opened may take until an action is possible there."""
@@ -65,23 +65,31 @@ class ActionsProvider(Provider):
             for name in dict.fromkeys(one.id for one in ACTIONS if mode in OF_SCREENS.get(one.scope, (one.scope,))):
                 one = next(one for one in ACTIONS if one.id == name)
                 key = self.app.key_of(name)  # type: ignore[attr-defined]
-                act = partial(self._go, mode, one.name, one.title)
+                act = partial(self._go, mode, one)
                 yield Command(f"{screen}: {one.title}  [{key}]", one.help, act)
 
-    def _go(self, mode: str, action: str, title: str) -> None:
-        self.app.run_worker(self._go_and_run(mode, action, title), group="open", exclusive=True)
+    def _go(self, mode: str, action: Action) -> None:
+        self.app.run_worker(self._go_and_run(mode, action), group="open", exclusive=True)
 
-    async def _go_and_run(self, mode: str, action: str, title: str) -> None:
+    async def _go_and_run(self, mode: str, action: Action) -> None:
         """Open a screen and do it there as soon as that is possible."""
         app = self.app
         await app.switch_mode(mode)
         for _ in range(int(PATIENCE_S / 0.1)):
-            found = [node for _, _, _, name, node in offered(app.screen) if name == action]
-            if found:
-                await app.run_action(action, found[0])
+            if node := self._able(action):
+                if isinstance(node, Widget):
+                    node.focus()
+                await app.run_action(action.name, node)
                 return
             await asyncio.sleep(0.1)
-        app.notify(f"{title} is not possible here now; ? tells what is.", severity="warning")
+        app.notify(f"{action.title} is not possible here now; ? tells what is.", severity="warning")
+
+    def _able(self, action: Action) -> Any:
+        """Who does it on this screen now: somebody with the focus, else a widget that could have it."""
+        screen = self.app.screen
+        if found := [node for _, _, _, name, node in offered(screen) if name == action.name]:
+            return found[0]
+        return next((one for one in screen.focus_chain if _offers(one, action)), None)
 
     async def discover(self) -> Hits:
         for title, help_text, act in self._commands():
@@ -92,7 +100,11 @@ class ActionsProvider(Provider):
         matcher = self.matcher(query)
         for title, help_text, act in self._commands():
             if (score := max(matcher.match(title), 0.8 * matcher.match(help_text))) > 0:
-                yield Hit(score, matcher.highlight(escape(title)), act, text=title, help=help_text)
+                yield Hit(score, matcher.highlight(title.replace("[", r"\[")), act, text=title, help=help_text)
+
+
+def _offers(widget: Widget, action: Action) -> bool:
+    return any(isinstance(one, Binding) and one.id == action.id for one in type(widget).__dict__.get("BINDINGS", ()))
 
 
 def _words(name: str) -> str:
