@@ -1,9 +1,10 @@
-"""Pictures of the real application on a real run, as SVG beside this file.
+"""Pictures of the real application, taken on the tour of a new user: configure, launch, watch, chat, look inside, compare.
 
-    python screenshots/take.py [--runs DIR]
+    python screenshots/take.py [--seconds N]
 
-Without --runs, the quickstart is trained for a while in a temporary folder first, by the ordinary worker. Chat and
-Inspect use the shipped checkpoint, so those pictures show what the first minute with the product looks like.
+Everything is done by keys in a temporary folder: the run on the pictures is launched from the workbench, trained by the
+ordinary worker for N seconds, and chatted with and looked into from its own checkpoint. For Compare two siblings of it are
+trained for a third of that time each, before.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from textual.pilot import Pilot
 
 from mythos.contract.liveness import is_locked
 from mythos.contract.load import load_config
 from mythos.contract.rundir import RunPaths, send_command
-from mythos.contract.watch import summarize
+from mythos.contract.watch import list_runs, summarize
 from mythos.train.launch import start
 from mythos_tui.app import MythosApp
 from mythos_tui.settings import Context
@@ -30,49 +32,62 @@ from mythos_tui.settings import Context
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SIZE = (120, 36)
+PROMPT = "def read_header(self, line):"
+SIBLINGS = {"lower-lr": ["train.muon_lr=0.002", "train.lr=0.0003"], "three-loops": ["objective.loops_mean=3"]}
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 60) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 120) -> None:
     """Wait for something to be on the screen."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit("The screen never showed what the picture is for.")
+            raise SystemExit(f"The screen never showed what the picture is for:\n{shown(pilot)}")
         await pilot.pause(0.2)
 
 
-def shown(app: MythosApp) -> str:
+async def shows(pilot: Pilot[Any], *words: str, seconds: float = 120) -> None:
+    await until(pilot, lambda: all(word in shown(pilot) for word in words), seconds)
+
+
+def shown(pilot: Pilot[Any]) -> str:
     """The screen as text."""
-    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
+    return "\n".join("".join(one.text for one in strip) for strip in pilot.app.screen._compositor.render_strips())
 
 
-async def take(runs: Path) -> None:
-    """Walk through the screens by keys and save each."""
-    app = MythosApp(Context(runs=runs, configs=ROOT / "configs", checkpoints=ROOT / "checkpoints"), "mythos-dark")
+async def tour(runs: Path, seconds: float) -> None:
+    """Every press of a new user, with a picture where there is something to see."""
+    app = MythosApp(Context(runs, ROOT / "configs", ROOT / "checkpoints"), "mythos-dark")
     async with app.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: "Expert load" in shown(app) and "held out" in shown(app))
-        await picture(pilot, "train")
         await pilot.press("2")
-        await until(pilot, lambda: "Budget" in shown(app) and "2.02M" in shown(app))
+        await shows(pilot, "2.02M", "tokens/s")
         await picture(pilot, "configure")
-        app.open_chat(ROOT / "checkpoints" / "quickstart")
-        await until(pilot, lambda: "· exit" in shown(app))
-        for key in "def read_header(self, line):":
-            await pilot.press({" ": "space"}.get(key, key))
-        await pilot.press("enter")
-        await until(pilot, lambda: "% saved" in shown(app))
+        await pilot.press("ctrl+l")
+        await shows(pilot, "● running  quickstart", "bits/byte", seconds=240)
+        await pilot.pause(seconds)
+        await picture(pilot, "train")
+        await pilot.press("w")
+        await shows(pilot, "saved step-")
+        await pilot.press("c")
+        await shows(pilot, "2.02M parameters", "exit")
+        await pilot.press(*PROMPT, "enter")
+        await shows(pilot, "200 tokens")
+        await pilot.press("escape", *["left"] * 4)
+        await pilot.pause(1)
         await picture(pilot, "chat")
-        app.open_inspect(ROOT / "checkpoints" / "quickstart")
-        await until(pilot, lambda: "· exit" in shown(app))
-        await pilot.press("enter")
-        await until(pilot, lambda: "column: loop" in shown(app))
-        await picture(pilot, "inspect-halting")
-        await pilot.press("escape", "a")
-        await until(pilot, lambda: "column: head" in shown(app))
-        await picture(pilot, "inspect-attention")
+        await pilot.press("escape", "i")
+        await shows(pilot, "column: loop")
+        for name, key in (("inspect-halting", "h"), ("inspect-lens", "l"), ("inspect-attention", "a")):
+            await pilot.press("escape", key)
+            await pilot.pause(1)
+            await picture(pilot, name)
+        await pilot.press("1")
+        await shows(pilot, "running")
+        await pilot.press("home", "space", "space", "space", "5")
+        await shows(pilot, "three-loops", "loops_mean")
+        await picture(pilot, "compare")
 
 
-async def picture(pilot: Pilot[None], name: str) -> None:
+async def picture(pilot: Pilot[Any], name: str) -> None:
     """Save the screen once toasts are gone."""
     pilot.app.clear_notifications()
     await pilot.pause(0.5)
@@ -86,33 +101,39 @@ def self_contained(svg: str) -> str:
     return re.sub(r"@font-face\s*{.*?}", "", svg, flags=re.DOTALL)
 
 
-def train(runs: Path, seconds: float) -> RunPaths:
-    """A real run of the quickstart that has gone on for a while, and still does."""
-    overrides = ["train.steps=900", "train.eval_every=40", "train.eval_tokens=8192", "train.checkpoint_every=0"]
-    paths = start(load_config(ROOT / "configs/quickstart.yaml", overrides), runs, "quickstart", ["screenshots/take.py"])
-    end = time.monotonic() + seconds
-    while (run := summarize(paths)) and run.is_live and time.monotonic() < end:
-        time.sleep(1)
-    return paths
+def sibling(runs: Path, name: str, changes: list[str], seconds: float) -> None:
+    """A run of the quickstart with something changed, stopped after a while."""
+    paths = start(load_config(ROOT / "configs/quickstart.yaml", changes), runs, name, ["screenshots/take.py"])
+    while (run := summarize(paths)) and (run.state != "running" or not run.step):
+        time.sleep(0.5)
+    time.sleep(seconds)
+    end(paths, "stop")
+
+
+def end(paths: RunPaths, command: str) -> None:
+    send_command(paths, command)
+    while is_locked(paths):
+        time.sleep(0.1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, help="folder with a run to show")
-    parser.add_argument("--seconds", type=float, default=150, help="how long to train first, without --runs")
+    parser.add_argument("--seconds", type=float, default=150, help="how long the run on the pictures trains first")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_STATE_HOME"] = temporary  # nobody's own settings in the pictures
-        if options.runs:
-            asyncio.run(take(options.runs))
-            return
-        paths = train(Path(temporary) / "runs", options.seconds)
+        os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_STATE_HOME"] = (
+            temporary  # nobody's own settings in the pictures
+        )
+        os.chdir(temporary)
+        runs = Path("runs")
         try:
-            asyncio.run(take(paths.root.parent))
+            for name, changes in SIBLINGS.items():
+                sibling(runs, name, changes, options.seconds / 3)
+            asyncio.run(tour(runs, options.seconds))
         finally:
-            send_command(paths, "kill")
-            while is_locked(paths):
-                time.sleep(0.1)
+            for run in list_runs(runs):
+                if run.is_live:
+                    end(RunPaths(run.root), "kill")
 
 
 if __name__ == "__main__":

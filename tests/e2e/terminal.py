@@ -47,9 +47,11 @@ class Terminal:
             os.execv(command[0], command)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.code: int | None = None
+        self.presses = 0
 
     def press(self, *keys: str) -> None:
         """Named keys, `^x` for control, or single characters."""
+        self.presses += len(keys)
         for key in keys:
             text = KEYS.get(key) or (chr(ord(key[1].upper()) - 64) if len(key) == 2 and key[0] == "^" else key)
             os.write(self._fd, text.encode())
