@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -115,7 +116,8 @@ def _cell(value: float, lo: float, hi: float, cells: int, log: bool) -> int:
     return min(cells - 1, max(0, round((at - lo) / (hi - lo) * (2 * cells - 1)) // 2))
 
 
-def x_ticks(lo: float, hi: float, width: int, log: bool = False, gap: int = 2) -> list[Tick]:
+@lru_cache(maxsize=256)
+def x_ticks(lo: float, hi: float, width: int, log: bool = False, gap: int = 2) -> tuple[Tick, ...]:
     """Ticks along `width` columns, labels centred below them, at least `gap` blanks between labels, none cut off.
 
     On a log axis `lo` and `hi` are exponents (log10 of the ends).
@@ -128,19 +130,20 @@ def x_ticks(lo: float, hi: float, width: int, log: bool = False, gap: int = 2) -
             ticks.append(Tick(value, cell, label, start))
         ends = [0] + [tick.start + len(tick.label) + gap for tick in ticks]
         if ticks and all(tick.start >= end for tick, end in zip(ticks, ends, strict=False)):
-            return ticks
-    return []
+            return tuple(ticks)
+    return ()
 
 
-def y_ticks(lo: float, hi: float, height: int, log: bool = False) -> list[Tick]:
+@lru_cache(maxsize=256)
+def y_ticks(lo: float, hi: float, height: int, log: bool = False) -> tuple[Tick, ...]:
     """Ticks up `height` rows, each on a row of its own; two at least, with a blank row between where there is room."""
-    found: list[Tick] = []
+    found: tuple[Tick, ...] = ()
     for apart in (2, 1):
         for values in _candidates(lo, hi, max(3, height // 3 + 1) + 2, log):
             rows = [height - 1 - _row(value, lo, hi, height, log) for value in values]
             if not values or any(a - b < apart for a, b in itertools.pairwise(rows)):
                 continue
-            found = [Tick(v, r, label, 0) for v, r, label in zip(values, rows, tick_labels(values), strict=True)]
+            found = tuple(Tick(v, r, label, 0) for v, r, label in zip(values, rows, tick_labels(values), strict=True))
             if len(found) >= 2:
                 return found
     return found

@@ -44,10 +44,10 @@ class LineChart(XView):
         ),
     ]
 
-    smoothing: reactive[float] = reactive(0.0)
-    y_log: reactive[bool] = reactive(False)
-    clip: reactive[bool] = reactive(False)
-    y_window: reactive[Window | None] = reactive[Window | None](None)
+    smoothing: reactive[float] = reactive(0.0, repaint=False)
+    y_log: reactive[bool] = reactive(False, repaint=False)
+    clip: reactive[bool] = reactive(False, repaint=False)
+    y_window: reactive[Window | None] = reactive[Window | None](None, repaint=False)
 
     def __init__(
         self,

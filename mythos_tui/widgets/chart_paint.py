@@ -102,7 +102,7 @@ class Painter:
             columns = frame.cols * inks.glyphs.across
             reduced = reduce_all(chart._curves, view, chart.smoothing, columns, inks.mode == "none")
             self._range(chart, view, reduced)
-            ticks = y_ticks(*self.y_ends, frame.rows, view.y_log) if self.y_ends else []
+            ticks = y_ticks(*self.y_ends, frame.rows, view.y_log) if self.y_ends else ()
             need = 1 + max((len(tick.label) for tick in ticks), default=0)
             if need <= gutter <= need + 2 or frame.gutter == 0:
                 break

@@ -59,7 +59,13 @@ class Plot:
         self._key: object = None
 
     def draw(
-        self, chart: LineChart, inks: Inks, plane: Plane, ticks: list[Tick], canvas: Canvas, reduced: list[Reduced]
+        self,
+        chart: LineChart,
+        inks: Inks,
+        plane: Plane,
+        ticks: tuple[Tick, ...],
+        canvas: Canvas,
+        reduced: list[Reduced],
     ) -> dict[int, tuple[int, int]]:
         """Draw; returns of each row that differs from the last drawing only in its cells the first and last that do."""
         frame, labels = plane.frame, {tick.cell: tick.label for tick in ticks}
@@ -116,7 +122,7 @@ def _styles(chart: LineChart, inks: Inks) -> dict[int, Style]:
 
 
 def _furnish(
-    chart: LineChart, inks: Inks, plane: Plane, ticks: list[Tick], canvas: Canvas, reduced: list[Reduced]
+    chart: LineChart, inks: Inks, plane: Plane, ticks: tuple[Tick, ...], canvas: Canvas, reduced: list[Reduced]
 ) -> None:
     """Grid and crosshair in the cells that are empty, marks of gaps below, of outliers at the ends, best values on top."""
     codes, ids = canvas.codes, canvas.layers

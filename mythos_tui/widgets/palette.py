@@ -164,6 +164,7 @@ def raw_style(colour: Color, base: Style, mode: ColourMode) -> Style:
     return faint(base, line_colour(colour, base, mode) if mode != "none" else None, 0.38)
 
 
+@lru_cache(maxsize=1024)
 def faint(base: Style, colour: Color | None, share: float) -> Style:
     """`base` with `colour` (its own foreground when None) mixed `share` (0..1) of the way out of its background."""
     ground = ground_of(base)

@@ -1,6 +1,6 @@
 """Reductions over spans of long vectors, cheap enough to do again for every frame while samples are appended.
 
-Samples are taken together in blocks of 64 once; a span is then whole blocks and the rest of the two blocks at its ends.
+Samples are taken together in blocks of 32 once; a span is then whole blocks and the rest of the two blocks at its ends.
 Shapes: n samples, C spans, given by C+1 rising indices `starts`.
 """
 
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Grid = NDArray[np.bool_]
 Starts = NDArray[np.int64]
 
-BLOCK = 64
+BLOCK = 32
 DIRECT = 4 * BLOCK
 """Up to so many samples per span, going through them all is as fast."""
 

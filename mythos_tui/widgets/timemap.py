@@ -37,7 +37,7 @@ class TimeHeatmap(XView):
         Binding("down", "row(1)", "Row below", show=False, tooltip="Row below: its value in the title"),
     ]
 
-    row: reactive[int | None] = reactive[int | None](None)
+    row: reactive[int | None] = reactive[int | None](None, repaint=False)
 
     def __init__(
         self,

@@ -48,10 +48,10 @@ class XView(Widget, can_focus=True, inherit_bindings=False):
         ),
     ]  # fmt: skip
 
-    x_window: reactive[Window | None] = reactive[Window | None](None)
-    follow: reactive[bool] = reactive(False)
-    crosshair: reactive[float | None] = reactive[float | None](None)
-    x_log: reactive[bool] = reactive(False)
+    x_window: reactive[Window | None] = reactive[Window | None](None, repaint=False)
+    follow: reactive[bool] = reactive(False, repaint=False)
+    crosshair: reactive[float | None] = reactive[float | None](None, repaint=False)
+    x_log: reactive[bool] = reactive(False, repaint=False)
 
     _lines: list[Strip] | None = None
     _drawn_for: object = None
