@@ -69,10 +69,14 @@ class Panels(App[None]):
 
     async def _load(self) -> None:
         """Until the whole history is on the screen; notes when the first picture was."""
-        began, snapshot = time.monotonic(), None
+        began, snapshot, patient = time.monotonic(), None, self.options.draw == "plotext"
         while snapshot is None or snapshot.loading or not snapshot.steps.size:
             snapshot, _ = await asyncio.to_thread(self.reader.tick, 0.08)
-            if snapshot is not None and (not snapshot.loading or "first_s" not in self.report):
+            if (
+                snapshot is not None
+                and snapshot.steps.size
+                and (not snapshot.loading or ("first_s" not in self.report and not patient))
+            ):
                 self._show(snapshot)
                 await self._flushed()
                 self.report.setdefault("first_s", time.monotonic() - began)
@@ -121,16 +125,16 @@ class Panels(App[None]):
         self.report |= {"begun": begun, "ended": time.monotonic(), "frames": frames, "cpu_s": time.process_time() - cpu}
 
     async def _frames(self) -> None:
-        """Some frames, one new line each: processor seconds of a frame."""
+        """Some frames, one new line each, after that of the whole history: processor seconds of a frame."""
         writer = LineWriter(self.reader.paths.metrics)
         times = []
-        for _ in range(self.options.frames + 1):
+        for _ in range(self.options.frames):
             self._append(writer)
             cpu = time.process_time()
             await self._tick()
             await self._flushed()
             times.append(time.process_time() - cpu)
-        self.report["frame_s"] = float(np.median(times[1:]))
+        self.report["frame_s"] = float(np.median(times))
 
     async def _hour(self) -> None:
         """As many ticks as an hour has, one after the other; memory after those of the first minute and at the end."""

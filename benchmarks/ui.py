@@ -78,8 +78,9 @@ def workbench(runs: Path, columns: int = COLUMNS, rows: int = ROWS) -> Iterator[
 def busy_workers(folder: Path, count: int = 2) -> Iterator[None]:
     """Real training workers that keep both cores busy."""
     config = ROOT / "configs" / "model" / "recurrent" / "debug.yaml"
-    command = [sys.executable, "-m", "mythos", "train", str(config), "train.steps=1000000", "train.threads=1"]
-    command += ["data.source=files", f"data.paths=[{ROOT / 'mythos'}]", "train.eval_every=0", f"--runs={folder}"]
+    settings = ["train.steps=1000000", "train.threads=1", "train.eval_every=0", "data.source=files"]
+    command = [sys.executable, "-m", "mythos", "train", str(config), f"--runs={folder}"]
+    command += [f"--set={one}" for one in (*settings, f"data.paths=[{ROOT / 'mythos'}]")]
     workers = [
         subprocess.Popen(
             [*command, "--run", f"busy-{i}"],
@@ -94,7 +95,8 @@ def busy_workers(folder: Path, count: int = 2) -> Iterator[None]:
         yield
     finally:
         for worker in workers:
-            os.killpg(worker.pid, signal.SIGKILL)
+            if worker.poll() is None:
+                os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
 
 
@@ -151,7 +153,7 @@ def ratio(folder: Path, options: argparse.Namespace) -> Facts:
     run = BenchRun(folder / "ratio", "live", POINTS, live=False)
     cases = {
         "ours": ["--frames", "30"],
-        "plotext": ["--draw", "plotext", "--frames", "2"],
+        "plotext": ["--draw", "plotext", "--frames", "1"],
         "plotext_1000": ["--draw", "plotext", "--frames", "10", "--points", "1000"],
     }
     times: dict[str, list[float]] = {name: [] for name in cases}

@@ -67,6 +67,7 @@ class LineChart(XView):
         self._title, self._unit, self._x_label, self._empty = title, unit, x_label, empty
         self._curves: list[Curve] = []
         self._painter = Painter()
+        self.version = 0
         self.set_reactive(LineChart.y_log, y_log)
         self.set_reactive(LineChart.x_log, x_log)
         self.set_reactive(LineChart.smoothing, smoothing)
@@ -104,6 +105,7 @@ class LineChart(XView):
             elif curve.series is not one:
                 curve.take(one)
             self._curves.append(curve)
+        self.version += 1
         self.keep_up()
         self.redraw()
 

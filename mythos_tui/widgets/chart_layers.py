@@ -44,6 +44,10 @@ class Canvas(NamedTuple):
     layers: NDArray[np.int64]
     rows_of: dict[int, NDArray[np.int64]]
 
+    def copy(self) -> Canvas:
+        """Cells of its own, to put marks into."""
+        return Canvas(self.codes.copy(), self.layers.copy(), self.rows_of)
+
 
 def reduce_all(curves: Sequence[Curve], view: View, smoothing: float, columns: int, dashed: bool) -> list[Reduced]:
     """Every curve reduced to dot columns; with smoothing a line comes twice, its samples first.

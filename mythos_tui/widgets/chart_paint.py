@@ -21,7 +21,7 @@ from mythos_tui.widgets.chart_frame import (
     title_fits,
     x_axis,
 )
-from mythos_tui.widgets.chart_layers import Reduced, clipped_range, compose, reduce_all, y_extremes
+from mythos_tui.widgets.chart_layers import Canvas, Reduced, clipped_range, compose, reduce_all, y_extremes
 from mythos_tui.widgets.chart_plot import Ends, Plane, Plot
 from mythos_tui.widgets.glyphs import glyphs_of
 from mythos_tui.widgets.palette import colour_mode
@@ -44,6 +44,8 @@ class Painter:
         self._plot = Plot()
         self._lines: list[Strip] = []
         self._extremes: Ends | None = None
+        self._made: tuple[Frame, list[Reduced], Canvas] | None = None
+        self._made_for: object = None
         self.plot = (0, 1)
         self.drawn: Ends | None = None
         self.y_ends: Ends | None = None
@@ -74,23 +76,36 @@ class Painter:
         below = len(chart._curves) > 1 and height >= 10 and not title_fits(chart, inks)
         names = legend(chart, inks, max(1, height // 6)) if below else []
         top = 1 + len(names)
-        reduced: list[Reduced] = []
-        self.y_ends = self.drawn = None
+        self.drawn = None
         view = self._steady.view(chart, width - self._gutter, chart.y_log)
-        if view is not None and height > top:
-            frame, reduced = self._measure(chart, view, inks, width, height - top)
+        if view is None or height <= top:
+            self._made = self._made_for = self.y_ends = None
+        else:
+            self._make(chart, view, inks, width, height - top)
         head = strip_of(title(chart, inks, states(chart, inks, self._clipped(chart)), below), inks, width)
-        if view is None or self.y_ends is None:
+        if view is None or self.y_ends is None or self._made is None:
             return [head, *names, *message(_why_nothing(chart), inks, width, height - top)], {}
+        frame, reduced, canvas = self._made
         self.plot, self.drawn = (frame.gutter, frame.cols), (view.x0, view.x1)
-        canvas = compose(reduced, view, self.y_ends, (frame.rows, frame.cols), inks.glyphs)
         ticks = y_ticks(*self.y_ends, frame.rows, view.y_log)
-        spans = self._plot.draw(chart, inks, Plane(frame, view, self.y_ends), ticks, canvas, reduced)
+        spans = self._plot.draw(chart, inks, Plane(frame, view, self.y_ends), ticks, canvas.copy(), reduced)
         regions = {
             top + row: Region(frame.gutter + first, top + row, last - first + 1, 1)
             for row, (first, last) in spans.items()
         }
         return [head, *names, *self._plot.lines, *x_axis(chart.x_label, inks, frame, view)], regions
+
+    def _make(self, chart: LineChart, view: View, inks: Inks, width: int, height: int) -> None:
+        """The curves as cells, made anew only where something else than crosshair or focus has changed."""
+        window = (chart.y_window, chart.clip, chart.smoothing)
+        key = (chart.version, view, width, height, *window, inks.glyphs.name, inks.mode)
+        if key == self._made_for:
+            return
+        frame, reduced = self._measure(chart, view, inks, width, height)
+        self._made, self._made_for = None, key
+        if self.y_ends is not None:
+            cells = compose(reduced, view, self.y_ends, (frame.rows, frame.cols), inks.glyphs)
+            self._made = frame, reduced, cells
 
     def _measure(
         self, chart: LineChart, view: View, inks: Inks, width: int, height: int
