@@ -28,9 +28,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from mythos.memory import keep_freed_memory
 from mythos.threads import share_cores
 
 share_cores()
+keep_freed_memory()  # both as a worker's process does
 
 from step import QUICKSTART, random_corpus  # noqa: E402
 
@@ -183,13 +185,17 @@ def middle(values: list[float]) -> tuple[float, float]:
 
 
 def checkpoint(folder: Path, saves: int, threads: int) -> dict[str, float]:
-    """Seconds that windows with a save take beyond those without: saved by a thread beside the steps, and waited for."""
+    """Seconds that windows with a save take beyond those without: saved by a thread beside the steps, and waited for.
+
+    What a thread begins in one window may end in the next, so both count.
+    """
     kinds = ["whole", "beside", "whole", "wait"]
     plan = Blocks([kind for _ in range(saves) for kind in kinds], WINDOW_S)
     worker = trained(folder, [*LARGE, f"train.threads={threads}", "train.keep_checkpoints=1"], plan)
     sums = plan.sums(worker)
-    plain, beside, _, waiting = (statistics.median(sums[number::4]) for number in range(4))
-    plain = statistics.median(sums[::2])
+    plain = statistics.median(sums[::4])  # those after a save that was waited for
+    beside = statistics.median(one + after for one, after in zip(sums[1::4], sums[2::4], strict=True)) - 2 * plain
+    waiting = statistics.median(sums[3::4]) - plain
     copies = [seconds for kind, seconds in worker.turns if kind == "beside"]
     weights = sum(p.numel() * p.element_size() for p in worker.trainer.model.parameters())
     return {
@@ -197,9 +203,9 @@ def checkpoint(folder: Path, saves: int, threads: int) -> dict[str, float]:
         "threads": threads,
         "step_s": worker.step_seconds,
         "copy_s": statistics.median(copies) - worker.step_seconds,
-        "beside_s": beside - plain,
-        "waiting_s": waiting - plain,
-        "share": (beside - plain) / (waiting - plain),
+        "beside_s": beside,
+        "waiting_s": waiting,
+        "share": beside / waiting,
     }
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Thread, get_native_id
 from typing import Any
 
 import psutil
@@ -19,6 +22,9 @@ from mythos.train.loop import Trainer
 
 MEMORY_SHARE = 0.5
 """Most of the free memory that a snapshot may take; where it would take more, the training waits for the disk."""
+
+NICENESS = 10
+"""Of the thread that writes beside the training: it gets what the training leaves, and a tenth of a core where that is nothing."""
 
 SLOTS = 2
 """Most tensors that an optimizer keeps per parameter."""
@@ -49,7 +55,7 @@ class Keeper:
         best = bits is not None and math.isfinite(bits) and (self.best_bits is None or bits < self.best_bits)
         wait = wait or not self._has_room()
         snapshot = take(self.trainer, metrics, guard, copy=not wait)
-        self._thread = Thread(target=self._write, args=(snapshot, best), name="save")
+        self._thread = Thread(target=self._write, args=(snapshot, best, not wait), name="save")
         self._thread.start()
         self.settle(wait)
 
@@ -63,7 +69,10 @@ class Keeper:
             self.best_bits = _bits_of_best(self.paths)
         self.tell(outcome)
 
-    def _write(self, snapshot: Snapshot, best: bool) -> None:
+    def _write(self, snapshot: Snapshot, best: bool, beside: bool) -> None:
+        if beside and sys.platform == "linux":  # where threads have a niceness of their own
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         try:
             write(self.paths, snapshot, self.tokenizer, best)
             self._outcome = Outcome(snapshot.name, best)

@@ -78,7 +78,8 @@ def test_a_block_of_lines_means_the_same_as_its_lines():
 
 
 @pytest.mark.parametrize(
-    "lines", ['{"step": 1}\n{bad}', '{"a": 1}\n{"a": "x"}', '{"a": 1}\n5', '{"a":1,"a":2}', '{"a":[null, 1]}\n{"a":[1, 2]}']
+    "lines",
+    ['{"step": 1}\n{bad}', '{"a": 1}\n{"a": "x"}', '{"a": 1}\n5', '{"a":1,"a":2}', '{"a":[null, 1]}\n{"a":[1, 2]}'],
 )
 def test_an_irregular_block_is_left_to_the_slow_way(lines: str):
     assert parse_columns(lines.encode() + b"\n") is None
