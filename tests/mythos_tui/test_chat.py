@@ -39,41 +39,41 @@ def workbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda *names: make_app(tmp_path, *names)
 
 
+async def open_brief(pilot: Any) -> ChatScreen:
+    """Chat, with answers of a few tokens."""
+    screen = await open_chat(pilot)
+    screen.query_one("#max_tokens", Input).value = "20"
+    return screen
+
+
 def rows_listed(pilot: Any) -> int:
     """Rows of the list of checkpoints; 0 while it is not open."""
     tables = pilot.app.screen.query("#picker-table")
     return tables.first().row_count if tables else 0
 
 
-async def test_tokens_stream_in_after_the_prompt_and_are_tinted_by_their_loops(workbench: Any) -> None:
+@pytest.mark.action("chat.tint")
+async def test_tokens_stream_in_after_the_prompt_and_are_tinted_by_loops_probability_or_entropy(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
+        screen = await open_brief(pilot)
         await send(pilot, "one two")
         await finished(pilot, screen)
         tokens = screen.query_one(TokenView).tokens
         texts = [text for text, _ in tokens]
         assert texts[:5] == ["one", " two", BOUNDARY, "def", " add"]
-        assert len(tokens) == 2 + 1 + 200
+        assert len(tokens) == 2 + 1 + 20
         tint = tint_for("loops", 8)
         assert tokens[0][1] == 1.0 and tokens[3][1] == 1.0
         assert tokens[4][1] == pytest.approx(1 + (2 - 1) / (tint.high - tint.low))
         assert "loops 1 ▇▇▇▇▇▇▇▇ 8" in shown(screen, "#legend")
         line = shown(screen, ".statistics")
-        assert "200 tokens" in line and "loops 2.50 of 4" in line and "max tokens reached" in line
+        assert "20 tokens" in line and "loops 2.50 of 4" in line and "max tokens reached" in line
         assert f"seed {screen.conversation.turns[0].answers[0].settings['seed']}" in line
-
-
-@pytest.mark.action("chat.tint")
-async def test_the_tint_can_be_probability_or_entropy(workbench: Any) -> None:
-    async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
-        await send(pilot, "one")
-        await finished(pilot, screen)
         await pilot.press("escape", "t")
         await pilot.pause()
         assert "probability 0" in shown(screen, "#legend")
         tokens = screen.query_one(TokenView).tokens
-        assert tokens[2][1] == 2.0 and tokens[3][1] == 1.5 and tokens[0][1] != tokens[0][1]
+        assert tokens[3][1] == 2.0 and tokens[4][1] == 1.5 and tokens[0][1] != tokens[0][1]
         await pilot.press("enter", "alt+t")
         await pilot.pause()
         assert "entropy" in shown(screen, "#legend")
@@ -95,7 +95,7 @@ async def test_escape_stops_the_generation_and_keeps_what_came(workbench: Any) -
 @pytest.mark.action("chat.regenerate", "chat.new")
 async def test_regenerate_replaces_the_last_answer_and_clear_takes_all_away(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
+        screen = await open_brief(pilot)
         await send(pilot, "one")
         await finished(pilot, screen)
         await send(pilot, "two")
@@ -114,7 +114,9 @@ async def test_regenerate_replaces_the_last_answer_and_clear_takes_all_away(work
 
 async def test_a_wrong_value_is_flagged_beside_the_field_and_not_sent(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
+        screen = await open_brief(pilot)
+        await pilot.pause()
+        assert not [field for field in screen.query(Field) if field.query_one(".fault").display]
         screen.query_one("#temperature", Input).value = "11"
         await pilot.pause()
         assert "at most 10" in str(screen.query_one("#field-temperature .fault", Static).render())
@@ -127,6 +129,15 @@ async def test_a_wrong_value_is_flagged_beside_the_field_and_not_sent(workbench:
         assert not screen.query_one("#field-temperature .fault").display
         await send(pilot, "")
         await finished(pilot, screen)
+        assert not screen.query_one("#field-threshold").display
+        screen.query_one("#exit", Select).value = "confidence"
+        await pilot.pause()
+        controls: Any = screen.query_one("#controls")
+        assert controls.read()["exit"] == "confidence:0.9"
+        screen.query_one("#threshold", Input).value = "1.5"
+        await pilot.pause()
+        assert "between 0 and 1" in str(screen.query_one("#field-threshold .fault", Static).render())
+        assert controls.read() is None
 
 
 @pytest.mark.parametrize(
@@ -149,55 +160,36 @@ def test_bounds_come_from_the_protocol(name: str, text: str, fault: str | None) 
             setting.parse(text)
 
 
-async def test_an_exit_rule_with_a_threshold_asks_for_it_and_checks_it(workbench: Any) -> None:
-    async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
-        assert not screen.query_one("#field-threshold").display
-        screen.query_one("#exit", Select).value = "confidence"
-        await pilot.pause()
-        controls: Any = screen.query_one("#controls")
-        assert controls.read()["exit"] == "confidence:0.9"
-        screen.query_one("#threshold", Input).value = "1.5"
-        await pilot.pause()
-        assert "between 0 and 1" in str(screen.query_one("#field-threshold .fault", Static).render())
-        assert controls.read() is None
-
-
-async def test_what_came_before_a_worker_died_is_kept(workbench: Any) -> None:
+async def test_a_worker_that_dies_is_explained_what_came_is_kept_and_the_next_message_starts_another(
+    workbench: Any,
+) -> None:
     async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
-        screen = await open_chat(pilot)
-        await send(pilot, "one")
+        screen = await open_brief(pilot)
+        await send(pilot, "zero")
         await finished(pilot, screen)
         await send(pilot, "DIE")
         await until(pilot, lambda: notice(screen) and not screen.request)
+        text = notice(screen)
+        assert "ended with code 3" in text and "told to die" in text and "new worker" in text
+        assert "\x1b" not in text and "[bold]markup" in text
         await pilot.pause(0.1)
         first, second = ChatStore().load(screen.conversation.id).turns
-        assert len(first.answers[0].tokens) == 200 and not first.answers[0].fault
+        assert len(first.answers[0].tokens) == 20 and not first.answers[0].fault
         assert [piece.text for piece in second.answers[0].tokens] == ["def", " add"]
         assert second.answers[0].reason == "failed" and "code 3" in second.answers[0].fault
         line = str(screen.query(".statistics").last(Static).render())
         assert "2 tokens, then broken off" in line and "code 3" in line
-
-
-async def test_a_worker_that_dies_is_explained_and_the_next_prompt_starts_another(workbench: Any) -> None:
-    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
-        screen = await open_chat(pilot)
-        await send(pilot, "DIE")
-        await until(pilot, lambda: notice(screen))
-        text = notice(screen)
-        assert "ended with code 3" in text and "told to die" in text and "new worker" in text
-        assert "\x1b" not in text and "[bold]markup" in text
         await finished(pilot, screen)
         await send(pilot, "one")
         await finished(pilot, screen)
         assert not notice(screen)
-        assert "200 tokens" in str(screen.query(".statistics").last(Static).render())
+        assert "20 tokens" in str(screen.query(".statistics").last(Static).render())
 
 
 @pytest.mark.action("checkpoint.choose_checkpoint", "ListDialog.cursor(1)", "ListDialog.choose")
 async def test_a_damaged_checkpoint_is_said_in_words_and_another_can_be_chosen(workbench: Any) -> None:
     async with workbench("damaged", "good").run_test(size=(120, 36)) as pilot:
-        screen = await open_chat(pilot)
+        screen = await open_brief(pilot)
         assert "is damaged" in notice(screen) and "another checkpoint" in notice(screen)
         await pilot.press("ctrl+o")
         await until(pilot, lambda: rows_listed(pilot) == 2)
@@ -212,7 +204,7 @@ async def test_a_damaged_checkpoint_is_said_in_words_and_another_can_be_chosen(w
 
 async def test_without_any_checkpoint_the_way_to_one_is_shown(workbench: Any) -> None:
     async with workbench().run_test() as pilot:
-        screen = await open_chat(pilot)
+        screen = await open_brief(pilot)
         assert "no checkpoint yet" in notice(screen) and "mythos train configs/quickstart.yaml" in notice(screen)
         await send(pilot, "one")
         await pilot.pause()
@@ -221,7 +213,7 @@ async def test_without_any_checkpoint_the_way_to_one_is_shown(workbench: Any) ->
 
 async def test_a_dense_model_has_no_depth_controls_and_is_tinted_by_probability(workbench: Any) -> None:
     async with workbench("dense").run_test() as pilot:
-        screen = await open_chat(pilot)
+        screen = await open_brief(pilot)
         await until(pilot, lambda: screen.ready is not None)
         await pilot.pause()
         assert screen.query_one("#loops", Input).disabled and screen.query_one("#exit", Select).disabled
@@ -237,9 +229,9 @@ async def test_a_dense_model_has_no_depth_controls_and_is_tinted_by_probability(
         assert "no loops, no halting" in shown(screen, "#column-text")
 
 
-async def test_escape_sequences_from_a_model_never_reach_the_screen(workbench: Any) -> None:
-    async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
+async def test_escape_sequences_never_reach_the_screen_and_errors_come_with_a_hint(workbench: Any) -> None:
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
         await send(pilot, "ESCAPE")
         await finished(pilot, screen)
         screen.query_one(Transcript).scroll_home(animate=False)
@@ -247,11 +239,6 @@ async def test_escape_sequences_from_a_model_never_reach_the_screen(workbench: A
         text = screen_text(pilot.app)
         assert "\x1b" not in text and "\x07" not in text
         assert "␛[31mred" in text and "[bold]x" in text
-
-
-async def test_an_error_of_the_worker_is_shown_with_its_hint(workbench: Any) -> None:
-    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
-        screen = await open_chat(pilot)
         await send(pilot, "FAIL")
         await until(pilot, lambda: notice(screen))
         assert "longer than the context" in notice(screen) and "Shorten it" in notice(screen)
@@ -259,9 +246,10 @@ async def test_an_error_of_the_worker_is_shown_with_its_hint(workbench: Any) -> 
 
 
 @pytest.mark.action("PromptArea.send", "PromptArea.new_line", "PromptArea.recall")
-async def test_enter_sends_and_ctrl_j_begins_a_new_line(workbench: Any) -> None:
+@pytest.mark.action("chat.leave_field", "checkpoint.toggle_panel")
+async def test_enter_sends_and_single_keys_are_text_until_escape(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
+        screen = await open_brief(pilot)
         await pilot.press("a", "ctrl+j", "b")
         assert screen.query_one(PromptArea).text == "a\nb"
         await pilot.press("enter")
@@ -270,14 +258,8 @@ async def test_enter_sends_and_ctrl_j_begins_a_new_line(workbench: Any) -> None:
         assert screen.query_one(PromptArea).text == ""
         await pilot.press("up")
         assert screen.query_one(PromptArea).text == "a\nb"
-
-
-@pytest.mark.action("chat.leave_field", "checkpoint.toggle_panel")
-async def test_single_keys_are_text_in_the_prompt_and_keys_after_escape(workbench: Any) -> None:
-    async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
         await pilot.press("4", "q", "t")
-        assert screen.query_one(PromptArea).text == "4qt"
+        assert screen.query_one(PromptArea).text == "a\nb4qt"
         await pilot.press("escape", "right_square_bracket")
         assert not screen.query_one("#side").display
         await pilot.press("4")
@@ -292,7 +274,7 @@ async def test_the_newest_runs_latest_checkpoint_comes_first(workbench: Any, tmp
         for step in (5, 10):
             make_checkpoint(root / "checkpoints", f"step-{step:08d}", step=step)
     async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
+        screen = await open_brief(pilot)
         assert screen.checkpoint == tmp_path / "runs" / "new" / "checkpoints" / "step-00000010"
         await pilot.press("ctrl+o")
         await until(pilot, lambda: rows_listed(pilot) == 5)
@@ -310,26 +292,12 @@ def test_plain_drops_what_a_text_field_must_not_draw() -> None:
     assert plain("a\x1b[31m\tb\r\nc\x00d") == "a[31m\tb\ncd"
 
 
-async def test_fields_have_their_fault_line_hidden_at_first(workbench: Any) -> None:
-    async with workbench("quickstart").run_test() as pilot:
-        screen = await open_chat(pilot)
-        await pilot.pause()
-        assert not [field for field in screen.query(Field) if field.query_one(".fault").display]
-
-
 async def test_a_narrow_terminal_keeps_the_panel_for_a_key(workbench: Any) -> None:
     async with workbench("quickstart").run_test(size=(62, 20)) as pilot:
-        screen = await open_chat(pilot)
+        screen = await open_brief(pilot)
         assert not screen.query_one("#side").display
         await pilot.press("escape", "right_square_bracket")
         assert screen.query_one("#side").display
-
-
-async def open_brief(pilot: Any) -> ChatScreen:
-    """Chat, with answers of a few tokens."""
-    screen = await open_chat(pilot)
-    screen.query_one("#max_tokens", Input).value = "20"
-    return screen
 
 
 def answers_of(screen: ChatScreen, turn: int = -1) -> list[Any]:
