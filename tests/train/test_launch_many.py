@@ -180,8 +180,11 @@ def test_a_run_of_two_processes_saves_evaluates_and_finishes(start: Callable[...
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_killed_rank_ends_the_run_within_half_a_minute(start: Callable[..., RunPaths], rank: str) -> None:
-    paths = start("train.steps=100000")
+def test_a_killed_rank_ends_the_run_within_half_a_minute_and_it_resumes(
+    start: Callable[..., RunPaths], rank: str
+) -> None:
+    """With the other number of processes, too."""
+    paths = start("train.steps=100000", "train.checkpoint_every=2")
     training(paths)
     (victim,) = (p for p in members(paths) if p.environ().get("RANK") == rank)
     victim.send_signal(signal.SIGKILL)
@@ -189,3 +192,8 @@ def test_a_killed_rank_ends_the_run_within_half_a_minute(start: Callable[..., Ru
     if rank == "1":
         assert status["state"] == "failed" and status["error"]["type"] == "RankLost"
     assert not [p for p in members(paths) if p.status() != psutil.STATUS_ZOMBIE]
+    launch.resume(paths.root.parent, paths.name, 1 + int(rank))
+    reached, give_up = status["step"], time.monotonic() + 60
+    while "resumed from" not in paths.log.read_text() or (read_json(paths.status) or {}).get("step", 0) <= reached + 2:
+        assert time.monotonic() < give_up and is_locked(paths), paths.log.read_text()[-3000:]
+        time.sleep(0.1)
