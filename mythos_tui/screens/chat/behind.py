@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from textual import on
+from textual import events, on
 
 from mythos.contract.protocol import Error, TraceResult
 from mythos_tui.screens.chat.column import Column
@@ -81,6 +81,9 @@ class Behind(Conversing):
         self.set_class(shown and self.app.size.width < WIDE, "-behind")
         if chosen is not None and shown:
             column.show(chosen, self._notes.get(chosen, ""))
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._show_column()
 
     def _close_column(self) -> None:
         self.query_one(Transcript).close()

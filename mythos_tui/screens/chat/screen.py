@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
-from mythos.contract.checkpoints import title_of
 from mythos_tui.actions import bindings
 from mythos_tui.chats.conversation import Conversation
 from mythos_tui.chats.export import export
 from mythos_tui.chats.templates import load_templates
-from mythos_tui.screens.chat.behind import Behind
 from mythos_tui.screens.chat.column import Column
 from mythos_tui.screens.chat.controls import Controls
 from mythos_tui.screens.chat.conversations import ConversationsScreen
-from mythos_tui.screens.chat.depth import Depth, Side, dial
+from mythos_tui.screens.chat.dialed import Dialed
 from mythos_tui.screens.chat.exchange import BOUNDARY
 from mythos_tui.screens.chat.prompt import PromptArea
 from mythos_tui.screens.chat.template_box import TemplateBox
@@ -34,7 +32,7 @@ from mythos_tui.widgets.palette import has_colour
 PLACEHOLDER = "A text to continue, such as  def fibonacci(n):\nenter sends · ^j begins a new line"
 
 
-class ChatScreen(Behind):
+class ChatScreen(Dialed):
     """Base language models continue a text; they were not taught to answer questions."""
 
     MODE = "chat"
@@ -115,91 +113,6 @@ class ChatScreen(Behind):
         self._show_dial()
         self._retint()
 
-    # The dial
-
-    def _show_dial(self) -> None:
-        sides = [
-            self.sides[n].depth if n != self.side else self.query_one(Controls).depth for n in range(len(self.sides))
-        ]
-        rows = [(depth, self.ready_of(n), self._title(n)) for n, depth in enumerate(sides)]
-        self.query_one("#dial", Static).update(dial(rows, self.side))
-
-    def _title(self, side: int) -> str:
-        path = self.checkpoint_of(side)
-        return title_of(path) if path and len(self.sides) > 1 else ""
-
-    @on(Controls.DepthChanged)
-    def _depth_changed(self) -> None:
-        self._show_dial()
-
-    def on_resize(self, event: events.Resize) -> None:
-        self._show_column()
-
-    def _turn(self, change: Any) -> None:
-        """Change the depth of the side that keys act on, where its model has any."""
-        ready = self.ready_of(self.side)
-        if ready is None:
-            self.notify("The checkpoint is not loaded yet.", severity="warning")
-        elif ready.max_loops <= 1:
-            self.notify("A dense model computes every token once; there is no depth to choose.", severity="warning")
-        else:
-            self.set_depth(change(self.query_one(Controls).depth, ready))
-
-    def action_loops(self, by: int) -> None:
-        """More or fewer loops."""
-        self._turn(lambda depth, ready: depth.deeper(by, ready))
-
-    def action_rule(self) -> None:
-        """The next exit rule."""
-        self._turn(lambda depth, ready: depth.next_rule(ready))
-
-    def action_threshold(self, by: int) -> None:
-        """The next threshold up or down."""
-        self._turn(lambda depth, ready: depth.stricter(by, ready))
-
-    # Side by side
-
-    def action_beside(self) -> None:
-        """Two answers to every message, or one again."""
-        if self._busy():
-            return
-        self.sides[self.side].depth = self.query_one(Controls).depth
-        if len(self.sides) == 1:
-            self.sides.append(Side(Depth(rule="fixed")))
-            self._act_on(1)
-        else:
-            self.sides = self.sides[:1]
-            self._act_on(0)
-
-    def action_other_side(self) -> None:
-        """Keys act on the other of two answers."""
-        if len(self.sides) == 1:
-            self.notify("There is one answer to a message; s puts a second one beside it.", severity="warning")
-            return
-        self.sides[self.side].depth = self.query_one(Controls).depth
-        self._act_on(1 - self.side)
-
-    def _act_on(self, side: int) -> None:
-        self.side = side
-        self.query_one(Controls).adapt(self.ready_of(side))
-        self.query_one(Controls).set_depth(self.sides[side].depth)
-        self.query_one(Transcript).show_side(side)
-        self._show_dial()
-        self.refresh_bindings()
-
-    def action_choose_checkpoint(self) -> None:
-        """For the side that keys act on."""
-        if self.side == 0:
-            super().action_choose_checkpoint()
-        else:
-            self.pick_checkpoint(self.checkpoint_of(1), self._use_beside)
-
-    def _use_beside(self, path: Path) -> None:
-        self.sides[1].checkpoint = path
-        if self.ready_of(1) is None:
-            self._loading = self.client_of(1).load(path, self)
-        self._act_on(1)
-
     # Sending and stopping
 
     @on(PromptArea.Sent)
@@ -217,11 +130,6 @@ class ChatScreen(Behind):
             self._close_column()
         self.query_one(PromptArea).border_title = ""
         return await self.say(text)
-
-    def _busy(self) -> bool:
-        if self.request:
-            self.notify("An answer is under way; esc stops it.", severity="warning")
-        return bool(self.request)
 
     def action_edit(self) -> None:
         """Take the message under the cursor, else the last, into the text field."""
