@@ -12,6 +12,7 @@ from mythos_tui.chats.conversation import Answer, Conversation, Piece, Turn
 from mythos_tui.chats.export import computation, export, markdown
 from mythos_tui.chats.store import ChatStore, search
 from mythos_tui.chats.templates import BUILT_IN, load_templates
+from mythos_tui.screens.chat.column import column_text
 
 PAST = [("one", " 1"), ("two", " 2")]
 
@@ -129,3 +130,17 @@ def test_a_template_file_with_a_fault_is_named_and_left_out(tmp_path: Path, text
     found, faults = load_templates(tmp_path)
     assert found["chat"].turn == "U {text} A" and "mine" not in found
     assert len(faults) == 1 and "mine.yaml is left out" in faults[0] and fault in faults[0]
+
+
+def test_the_column_tells_of_characters_made_of_several_tokens_and_of_what_is_not_known() -> None:
+    one = Answer(
+        checkpoint="x",
+        title="x",
+        settings={},
+        prompt=[Piece("a", 1), Piece("", 1), Piece("", 2), Piece("👍", 3)],
+        limit=4,
+    )
+    text = column_text(one, 3, None, "looking inside…").plain
+    assert "completes a character begun 2 tokens" in text and "loops       3 of 4 to read it" in text
+    assert "looking inside…" in text and "probability" not in text
+    assert "completes" not in column_text(one, 0, None).plain
