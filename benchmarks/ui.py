@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -28,9 +27,14 @@ import psutil
 from _ui_runs import BenchRun
 from _ui_terminal import Terminal
 
+from mythos.contract.liveness import is_locked, kill
+from mythos.contract.rundir import RunPaths
+from mythos.contract.watch import summarize
+
 ROOT = Path(__file__).resolve().parent.parent
 POINTS, MILLION = 100_000, 1_000_000
 COLUMNS, ROWS = 200, 52
+WIDTH = 74
 Facts = dict[str, Any]
 
 
@@ -79,32 +83,26 @@ def busy_workers(folder: Path, count: int = 2) -> Iterator[None]:
     """Real training workers that keep both cores busy."""
     config = ROOT / "configs" / "model" / "recurrent" / "debug.yaml"
     settings = ["train.steps=1000000", "train.threads=1", "train.eval_every=0", "data.source=files"]
-    command = [sys.executable, "-m", "mythos", "train", str(config), f"--runs={folder}"]
+    command = [sys.executable, "-m", "mythos", "train", str(config), "--detach", f"--runs={folder}"]
     command += [f"--set={one}" for one in (*settings, f"data.paths=[{ROOT / 'mythos'}]")]
-    workers = [
-        subprocess.Popen(
-            [*command, "--run", f"busy-{i}"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        for i in range(count)
-    ]
+    runs = [RunPaths(folder / f"busy-{index}") for index in range(count)]
     try:
-        _until(lambda: all((folder / f"busy-{i}" / "metrics.jsonl").exists() for i in range(count)), workers)
+        for paths in runs:
+            subprocess.run([*command, f"--run={paths.name}"], check=True, stdout=subprocess.DEVNULL)
+        _until(lambda: all(paths.metrics.exists() and paths.metrics.stat().st_size for paths in runs))
         yield
     finally:
-        for worker in workers:
-            if worker.poll() is None:
-                os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait()
+        for paths in runs:
+            if (summary := summarize(paths)) and summary.is_live:
+                kill(paths, summary.status)
+        _until(lambda: not any(is_locked(paths) for paths in runs if paths.root.exists()))
 
 
-def _until(holds: Callable[[], bool], workers: list[subprocess.Popen[bytes]], limit_s: float = 120.0) -> None:
+def _until(holds: Callable[[], bool], limit_s: float = 180.0) -> None:
     give_up = time.monotonic() + limit_s
     while not holds():
-        if time.monotonic() > give_up or any(worker.poll() is not None for worker in workers):
-            raise SystemExit("The training workers that should keep the cores busy did not start.")
+        if time.monotonic() > give_up:
+            raise SystemExit("The training workers that should keep the cores busy did not start, or did not end.")
         time.sleep(0.2)
 
 
@@ -197,8 +195,12 @@ def keys(folder: Path, options: argparse.Namespace) -> Facts:
 
 def _latencies(terminal: Terminal, presses: int) -> Facts:
     terminal.answer(".", "@")
+    process = psutil.Process(terminal.pid)
+    before = sum(process.cpu_times()[:2])
     times = sorted(terminal.answer("," if index % 30 < 15 else ".", "@") for index in range(presses))
-    return {"median_s": statistics.median(times), "p95_s": times[int(0.95 * (len(times) - 1))], "presses": presses}
+    used = (sum(process.cpu_times()[:2]) - before) / presses
+    p95 = times[int(0.95 * (len(times) - 1))]
+    return {"median_s": statistics.median(times), "p95_s": p95, "cpu_s": used, "presses": presses}
 
 
 def folder_of_runs(folder: Path, options: argparse.Namespace) -> Facts:
@@ -237,7 +239,7 @@ def lines(found: dict[str, Facts]) -> Iterator[tuple[str, str, str]]:
         ("screen", "Train screen"),
     ):
         if facts := found.get("live", {}).get(name):
-            yield f"{title} of 100,000 points, 4 frames a second: share of a core", f"{facts['core']:.1%}", "10%"
+            yield f"{title}, 100,000 points, 4 frames/s: share of a core", f"{facts['core']:.1%}", "10%"
             yield "  bytes to the terminal per frame", f"{facts['bytes'] / 1e3:.1f} kB", "20 kB"
     if facts := found.get("ratio", {}):
         yield "processor time of a frame of six panels, 100,000 points", f"{1e3 * facts['ours']:.1f} ms", ""
@@ -259,6 +261,7 @@ def lines(found: dict[str, Facts]) -> Iterator[tuple[str, str, str]]:
             where = "idle" if name == "idle" else "beside two busy workers"
             yield f"key to repaint, {where}: p95 of {facts['presses']}", f"{1e3 * facts['p95_s']:.0f} ms", aim
             yield "  median", f"{1e3 * facts['median_s']:.0f} ms", ""
+            yield "  processor time per key", f"{1e3 * facts['cpu_s']:.0f} ms", ""
     if facts := found.get("folder", {}):
         yield f"{facts['runs']} runs: from the first frame to the whole list", f"{facts['opening_s']:.2f} s", "1 s"
         yield "  from the start of the process to the first frame", f"{facts['first_s']:.2f} s", ""
@@ -279,18 +282,16 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     os.chdir(ROOT)
-    found = {}
+    found: dict[str, Facts] = {}
+    if not options.json:
+        print(f"{'':<{WIDTH}}  {'measured':>24}  {'aim':>7}")
     with tempfile.TemporaryDirectory() as name:
         for measure in options.only:
             found[measure] = MEASURES[measure](Path(name), options)
+            for what, measured, aim in lines({measure: found[measure]}) if not options.json else ():
+                print(f"{what:<{WIDTH}}  {measured:>24}  {aim:>7}", flush=True)
     if options.json:
         print(json.dumps(found))
-        return
-    rows = list(lines(found))
-    width = max(len(row[0]) for row in rows)
-    print(f"{'':<{width}}  {'measured':>24}  {'aim':>7}")
-    for what, measured, aim in rows:
-        print(f"{what:<{width}}  {measured:>24}  {aim:>7}")
 
 
 if __name__ == "__main__":
