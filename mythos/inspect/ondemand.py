@@ -18,7 +18,7 @@ from mythos.infer.text import loops_of
 from mythos.inspect.attention import PatternRecorder
 from mythos.inspect.passes import depth_of, runs_on, watched_pass
 from mythos.inspect.trace import computed, ids_of, losses_of
-from mythos.models.halting import RunAll
+from mythos.models.halting import Replay, RunAll
 
 if TYPE_CHECKING:
     from mythos.checkpoint import Checkpoint
@@ -57,7 +57,7 @@ def attention_pattern(
     device = next(model.parameters()).device
     recorder = PatternRecorder(row, head)
     orders = torch.tensor([[loops + (not said) for loops, said in zip(taken, stopped, strict=True)]], device=device)
-    watched_pass(model, torch.tensor([ids], device=device), depth, orders, recorder)
+    watched_pass(model, torch.tensor([ids], device=device), depth, Replay(orders), recorder)
     if recorder.pattern is None:
         raise MythosError(
             f"There is no head {head + 1} at row {row + 1}.",

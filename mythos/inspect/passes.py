@@ -1,7 +1,7 @@
-"""How a text is run to be looked into: once with the exit rule asked for, then once more in one go, being watched.
+"""How a text is run to be looked into: in one go, being watched while the exit rule stops its tokens.
 
-Rules that read out take one position at a time, and their read-outs would be seen by hooks too. So the first pass finds out
-how many loops each token takes, and the second replays these loops over the whole text. Both give the same logits.
+Rules that read out take one position at a time, and their read-outs would be seen by hooks too. So for them a first pass finds
+out how many loops each token takes, and the watched one replays these loops over the whole text. Both give the same logits.
 
 B batch (1 here), T positions, D width, L loops allowed, N steps: loops that somebody ran, or the layers of a dense model.
 """
@@ -22,16 +22,16 @@ from mythos.infer.engine import Cancelled, never
 from mythos.inspect.attention import Recorder, recording
 from mythos.models.build import Model
 from mythos.models.cache import Cache
-from mythos.models.halting import ExitRule, LoopView, Replay
+from mythos.models.halting import ExitRule, LoopView
 from mythos.models.recurrent import RecurrentModel
 
-CHUNK = 256
-CHUNK_READING = 4
+CHUNK = 4
+"""Positions between two looks at `should_stop`."""
 
 
-class First(NamedTuple):
-    """What the first pass found: loops [1, T], whether the rule stopped the token [1, T] (else it ran out of loops), signals
-    and halting probabilities [1, T, L]."""
+class Depths(NamedTuple):
+    """How deep tokens went: loops [1, T], whether the rule stopped them [1, T] (else they ran out of loops), signals and
+    halting probabilities [1, T, L]."""
 
     loops: Tensor
     stopped: Tensor
@@ -44,43 +44,18 @@ class First(NamedTuple):
         return self.loops + ~self.stopped
 
 
-class Noting:
-    """A rule, and which tokens it stopped: ACT may weigh a token that ran out of loops otherwise than one that stopped."""
-
-    def __init__(self, rule: ExitRule) -> None:
-        self.rule = rule
-        self.name, self.signal_name, self.reads_out = rule.name, rule.signal_name, rule.reads_out
-        self.said: list[Tensor] = []
-        self._begins = True
-
-    def start(self) -> None:
-        self.rule.start()
-        self._begins = True
-
-    def __call__(self, view: LoopView) -> tuple[Tensor, Tensor]:
-        stop, signal = self.rule(view)
-        said = stop & view.active
-        if self._begins:
-            self.said.append(said)
-        else:
-            self.said[-1] = self.said[-1] | said
-        self._begins = False
-        return stop, signal
-
-
 def first_pass(
     model: Model, chunk: Tensor, depth: int, rule: ExitRule, should_stop: Callable[[], bool] = never
-) -> First:
+) -> Depths:
     """Run ids [1, T] with the rule, a few positions at a time. Raises Cancelled."""
-    cache, size = Cache(), CHUNK_READING if rule.reads_out else CHUNK
-    noting, parts = Noting(rule), []
-    for start in range(0, chunk.shape[1], size):
+    cache, noting, parts = Cache(), Noting(rule), []
+    for start in range(0, chunk.shape[1], CHUNK):
         if should_stop():
             raise Cancelled
-        parts.append(model(chunk[:, start : start + size], depth, cache=cache, exit=noting).telemetry)
+        parts.append(model(chunk[:, start : start + CHUNK], depth, cache=cache, exit=noting).telemetry)
     loops = torch.cat([part.loops for part in parts], dim=1)
-    stopped = torch.cat(noting.said, dim=1) if noting.said else torch.zeros_like(loops, dtype=torch.bool)
-    return First(loops, stopped, _joined([part.signals for part in parts]), _joined([part.halt_p for part in parts]))
+    signals, halt_p = _joined([part.signals for part in parts]), _joined([part.halt_p for part in parts])
+    return Depths(loops, noting.stopped(), signals, halt_p)
 
 
 def _joined(parts: list[Tensor | None]) -> Tensor | None:
@@ -116,11 +91,39 @@ class Steps:
         return found.numpy()
 
 
-class Watch(Replay):
-    """Replays orders, and takes down every loop."""
+class Noting:
+    """A rule, and which tokens it stopped: ACT may weigh a token that ran out of loops otherwise than one that stopped."""
 
-    def __init__(self, orders: Tensor, every: bool) -> None:
-        super().__init__(orders)
+    def __init__(self, rule: ExitRule) -> None:
+        self.rule = rule
+        self.name, self.signal_name, self.reads_out = rule.name, rule.signal_name, rule.reads_out
+        self._said: list[Tensor] = []
+        self._begins = True
+
+    def start(self) -> None:
+        self.rule.start()
+        self._begins = True
+
+    def __call__(self, view: LoopView) -> tuple[Tensor, Tensor]:
+        stop, signal = self.rule(view)
+        said = stop & view.active
+        if self._begins:
+            self._said.append(said)
+        else:
+            self._said[-1] = self._said[-1] | said
+        self._begins = False
+        return stop, signal
+
+    def stopped(self) -> Tensor:
+        """[1, T] bool"""
+        return torch.cat(self._said, dim=1)
+
+
+class Watch(Noting):
+    """Takes down every loop besides."""
+
+    def __init__(self, rule: ExitRule, every: bool) -> None:
+        super().__init__(rule)
         self.every, self.steps = every, Steps()
 
     def __call__(self, view: LoopView) -> tuple[Tensor, Tensor]:
@@ -129,18 +132,22 @@ class Watch(Replay):
         return super().__call__(view)
 
 
-def watched_pass(model: Model, chunk: Tensor, depth: int, orders: Tensor, recorder: Recorder) -> tuple[Steps, Any]:
-    """Run ids [1, T] in one go by `orders` → what was seen of the states, and the model's Output."""
+def watched_pass(
+    model: Model, chunk: Tensor, depth: int, rule: ExitRule, recorder: Recorder
+) -> tuple[Steps, Depths, Tensor]:
+    """Run ids [1, T] in one go with a rule that does not read out → what was seen of states and depths, logits [1, T, V]."""
     if isinstance(model, RecurrentModel):
-        watch = Watch(orders, runs_on(model))
+        watch = Watch(rule, runs_on(model))
         with recording(model, recorder), _final_state(model, watch.steps):
             output = model(chunk, depth, exit=watch)
-        return watch.steps, output
+        told = output.telemetry
+        return watch.steps, Depths(told.loops, watch.stopped(), told.signals, told.halt_p), output.logits
     steps = Steps()
     with recording(model, recorder), _layers(model, steps):
         output = model(chunk)
     steps.final = steps.read[-1]
-    return steps, output
+    loops = output.telemetry.loops
+    return steps, Depths(loops, torch.zeros_like(loops, dtype=torch.bool), None, None), output.logits
 
 
 def runs_on(model: Model) -> bool:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from mythos.contract.config import DenseConfig
 from mythos.contract.errors import MythosError
-from mythos.infer.engine import never
+from mythos.infer.engine import Cancelled, never
 from mythos.infer.exits import make_exit, resolve_exit
 from mythos.infer.text import display_texts, encode_prompt, loops_of
 from mythos.inspect.attention import Recorder
 from mythos.inspect.lens import look
 from mythos.inspect.passes import depth_of, first_pass, runs_on, watched_pass
 from mythos.models.build import Model
-from mythos.models.halting import ExitRule
+from mythos.models.halting import ExitRule, Replay
 
 if TYPE_CHECKING:
     from mythos.checkpoint import Checkpoint
@@ -195,26 +195,29 @@ def trace_ids(
     """The arrays of a trace, from token ids."""
     chunk = torch.tensor([ids], device=next(model.parameters()).device)
     dense, depth = isinstance(model.config, DenseConfig), depth_of(model, n_loops)
-    first = first_pass(model, chunk, depth, rule, should_stop)
+    if should_stop():
+        raise Cancelled
+    first = first_pass(model, chunk, depth, rule, should_stop) if rule.reads_out else None
     recorder = Recorder()
-    steps, output = watched_pass(model, chunk, depth, first.orders, recorder)
-    loops, count = first.loops[0], len(steps.read)
+    steps, depths, logits = watched_pass(model, chunk, depth, Replay(first.orders) if first else rule, recorder)
+    found = first or depths
+    loops, count = found.loops[0], len(steps.read)
     lens = look(model, steps, chunk[0], torch.full_like(loops, count) if dense else loops, top, should_stop)
     taken, every = loops.cpu().numpy(), runs_on(model)
-    routes, gates = (_routing(found, taken, depth, every) for found in (recorder.routes, recorder.gates))
+    routes, gates = (_routing(rows, taken, depth, every) for rows in (recorder.routes, recorder.gates))
     return {
         "ids": np.array(ids, dtype=np.int64),
         "loops": taken,
-        "stopped": first.stopped[0].cpu().numpy(),
+        "stopped": found.stopped[0].cpu().numpy(),
         "signal_name": "" if dense else rule.signal_name,
         "exit_signal": np.full((len(ids), depth), np.nan, np.float32)
-        if first.signals is None
-        else _numpy(first.signals),
-        "halt_p": None if first.halt_p is None else _numpy(first.halt_p),
+        if found.signals is None
+        else _numpy(found.signals),
+        "halt_p": None if found.halt_p is None else _numpy(found.halt_p),
         "attention_rows": recorder.rows,
         "attention_entropy": _entropies(recorder, taken, every),
         "attention_max": np.log(np.arange(1, len(ids) + 1)).astype(np.float32),
-        "token_loss": losses_of(output.logits[0], chunk[0]),
+        "token_loss": losses_of(logits[0], chunk[0]),
         "experts": np.array(getattr(model.config, "n_experts", 0)),
         "routes": routes,
         "gates": gates,
