@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -117,8 +118,6 @@ def main() -> None:
     text = text_of(checkpoint)
     times, line = computed(checkpoint, text, options.repeat)
     with tempfile.TemporaryDirectory() as folder:
-        import os
-
         os.environ["XDG_CONFIG_HOME"] = folder
         pictures = asyncio.run(drawn(line, text, options.repeat))
     after = sum(times.values()) - times["forward"] + max(pictures.values())
