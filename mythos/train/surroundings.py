@@ -23,11 +23,12 @@ FILES = 8
 
 
 class Surroundings:
-    """Of one run. `step` is where its loader stands. `state` makes a resumed run write what one that never died does."""
+    """Of one run. `step` is where its loader stands now. `state` makes a resumed run write what one that never died does."""
 
     def __init__(self, paths: RunPaths, loader: Loader, step: int) -> None:
         self.paths, self.loader = paths, loader
-        self.step, self.drawn = step, loader.drawn
+        self.step = step
+        self._begun = step, loader.drawn
         self.window: deque[dict[str, Any]] = deque(maxlen=BEFORE + 1 + AFTER)
         self.open: list[dict[str, Any]] = []
         """Alerts whose later records are still to come."""
@@ -35,12 +36,13 @@ class Surroundings:
     @property
     def newest(self) -> int:
         """The step whose batch was drawn last, whether or not it came to its end."""
-        return self.step + (self.loader.drawn - self.drawn) // self.loader.batch_size
+        step, drawn = self._begun
+        return step + (self.loader.drawn - drawn) // self.loader.batch_size
 
     def add(self, line: dict[str, Any]) -> None:
-        """A record of metrics, at its step."""
+        """A record of metrics; steps after it may have been taken already."""
         self.window.append({"line": line, **self._steps(int(line["step"]))})
-        self.step, self.drawn = int(line["step"]), self.loader.drawn
+        self.step = int(line["step"])
         done = [alert for alert in self.open if self._later(alert["step"]) >= AFTER]
         self.open = [alert for alert in self.open if alert not in done]
         self._write(done)
@@ -67,7 +69,8 @@ class Surroundings:
 
     def _steps(self, last: int) -> dict[str, int]:
         """Steps `first` … `last`, after which `drawn` chunks had been read, `rows` a step."""
-        return {"first": self.step + 1, "last": last, "drawn": self.loader.drawn, "rows": self.loader.batch_size}
+        (step, drawn), rows = self._begun, self.loader.batch_size
+        return {"first": self.step + 1, "last": last, "drawn": drawn + (last - step) * rows, "rows": rows}
 
     def _later(self, step: int) -> int:
         return sum(entry["last"] > step for entry in self.window)

@@ -14,12 +14,19 @@ import pytest
 from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.rundir import RunPaths, acquire_lock, send_command
 from mythos.contract.watch import read_json
+from mythos.train import worker
 from tests.alert_runs import STEADY, make_run, poisoned_text
 from tests.train.inside import events, in_this_process, run  # noqa: F401
 
 SPIKES = (*STEADY, "train.lr=0.01", "train.steps=36")
 ODD = 33
 """The first step whose text is noise once enough is known to call it odd."""
+
+
+@pytest.fixture(autouse=True)
+def every_line_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an alert comes at its step, however short that is."""
+    monkeypatch.setattr(worker, "LINES_EVERY_S", 0.0)
 
 
 def odd_run(folder: Path, *overrides: str) -> RunPaths:
