@@ -204,7 +204,7 @@ async def test_the_loss_at_every_depth_and_where_the_exit_rule_stands(workbench:
         assert (rule.x.tolist(), rule.y.tolist()) == ([2.5], [1.25])
         await pilot.press("full_stop")
         await pilot.pause()
-        assert chart.series[1].y[0] == pytest.approx(3.3) and "best" in shown(screen, "#reading")
+        assert chart.series[1].y[0] == pytest.approx(3.3) and "◆" in shown(screen, "#reading")
         await pilot.press("right", "right", "right", "left")
         assert chart.crosshair == 2
         await pilot.press("y")

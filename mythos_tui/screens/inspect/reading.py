@@ -67,7 +67,7 @@ def _depth(look: Look, trace: Trace) -> tuple[str, str]:
 
 def _pattern(look: Look, trace: Trace) -> tuple[str, str]:
     name = f"{visible(trace.rows[look.row])} (, .) · head {look.head + 1} of {trace.heads} (< >)"
-    return name, " · row: token · column: position it attends to · colour: weight · z whole map"
+    return name, " · row attends to column · colour: weight"
 
 
 def _experts(look: Look, trace: Trace) -> tuple[str, str]:
@@ -241,5 +241,5 @@ def _depths(text: Text, look: Look, room: int) -> None:
     mean = mean_loss(losses)
     for step in range(min(len(losses), room)):
         one = float(losses[step, look.token])
-        best = " best" if np.isfinite(mean).any() and step == int(np.nanargmin(mean)) else ""
-        text.append(f"{step + 1:>3} ", "dim").append(f"{mean[step]:>8.3f}   {one:>8.3f}{best}\n")
+        best = "◆" if np.isfinite(mean).any() and step == int(np.nanargmin(mean)) else ""
+        text.append(f"{step + 1:>3} ", "dim").append(f"{mean[step]:>8.3f}{best:<1}  {one:>8.3f}\n")
