@@ -9,28 +9,30 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.visual import Visual
+from textual.widget import Widget
 
 from mythos_tui.widgets.text import crop
 
 
-class Rows(ScrollView, can_focus=True, inherit_bindings=False):
+class Rows(Widget, can_focus=True):
     """`count` rows of `row_height` lines each. Subclasses say in `row` what stands in one of them, and in `empty` what is
     told where there is none."""
 
     row_height: ClassVar[int] = 1
     empty: str = ""
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--cursor", "rows--cursor-blurred"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--cursor", "rows--cursor-blurred", "rows--bar", "rows--thumb"}
     DEFAULT_CSS = """
     Rows {
-        height: 1fr; background: $background; overflow-x: hidden;
+        height: 1fr; background: $background;
         & .rows--cursor { background: $block-cursor-background; color: $block-cursor-foreground; }
         & .rows--cursor-blurred { background: $block-cursor-blurred-background; }
+        & .rows--bar { background: $surface; }
+        & .rows--thumb { background: $foreground 25%; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,6 +62,7 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id, classes=classes)
         self._strips: dict[int, list[Strip]] = {}
         self._drawn_for: object = None
+        self._top = 0
 
     # What subclasses say
 
@@ -77,18 +80,26 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
         """Whether the cursor's row stands out."""
         return True
 
-    # Drawing
+    # Drawing: the rows scroll by themselves, since a widget that changes its virtual size has the whole screen laid out anew
 
     def redraw(self) -> None:
-        """The rows have changed: measure and draw them anew."""
+        """The rows have changed: draw them anew."""
         self._strips.clear()
-        self.virtual_size = Size(self.scrollable_content_region.width, self.count * self.row_height)
+        self._show_from(self._top)
         self.refresh()
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return self.count * self.row_height
+
+    @property
+    def _extent(self) -> int:
+        """Lines of all rows."""
+        return self.count * self.row_height
 
     @property
     def row_width(self) -> int:
-        """Cells that a row may fill."""
-        return self.scrollable_content_region.width
+        """Cells that a row may fill, the scrollbar left out."""
+        return self.size.width - (self._extent > self.size.height)
 
     def on_resize(self, event: events.Resize) -> None:
         self.redraw()
@@ -99,18 +110,13 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
         super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
-        index, line = divmod(y + round(self.scroll_y), self.row_height)
-        blank = Strip.blank(self.size.width, self.visual_style.rich_style)
+        width, base = self.size.width, self.visual_style.rich_style
         if not self.count:
-            text = crop(self.empty, self.size.width)
-            base = self.visual_style.rich_style
-            return (
-                Strip([Segment(text, base + Style(dim=True))]).adjust_cell_length(self.size.width, base)
-                if y == 0
-                else blank
-            )
+            text = crop(self.empty, width) if y == 0 else ""
+            return Strip([Segment(text, base + Style(dim=True))]).adjust_cell_length(width, base)
+        index, line = divmod(y + self._top, self.row_height)
         if index >= self.count:
-            return blank
+            return Strip.blank(width, base)
         state = (self.cursor, self.has_focus, self.row_width)
         if self._drawn_for != state:
             self._drawn_for = state
@@ -118,11 +124,17 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
         if index not in self._strips:
             self._strips[index] = self._paint(index)
         lines = self._strips[index]
-        return (
-            lines[line].adjust_cell_length(self.size.width, self.visual_style.rich_style)
-            if line < len(lines)
-            else blank
-        )
+        strip = lines[line] if line < len(lines) else Strip.blank(width, base)
+        strip = strip.adjust_cell_length(self.row_width, base)
+        return Strip.join([strip, self._scrollbar(y)]) if self.row_width < width else strip
+
+    def _scrollbar(self, y: int) -> Strip:
+        """One cell of the bar at the right; the thumb tells which part of the rows is in view."""
+        height = self.size.height
+        length = max(1, round(height * height / self._extent))
+        start = round(self._top / max(1, self._extent - height) * (height - length))
+        part = "rows--thumb" if start <= y < start + length else "rows--bar"
+        return Strip([Segment(" ", self.get_component_rich_style(part))], 1)
 
     def _paint(self, index: int) -> list[Strip]:
         style = self.visual_style
@@ -143,8 +155,22 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
 
     def reveal(self) -> None:
         """Scroll just as far as the cursor's row needs to be seen."""
-        row = Region(0, self.cursor * self.row_height, max(1, self.row_width), self.row_height)
-        self.scroll_to_region(row, animate=False, force=True, immediate=True)
+        first = self.cursor * self.row_height
+        self._show_from(min(max(self._top, first + self.row_height - self.size.height), first))
+
+    def _show_from(self, top: int) -> None:
+        top = min(max(0, top), max(0, self._extent - self.size.height))
+        if top != self._top:
+            self._top = top
+            self.refresh()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self._show_from(self._top - 3)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self._show_from(self._top + 3)
 
     def action_move(self, by: int) -> None:
         """Move the cursor by so many rows."""
@@ -159,6 +185,6 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
         self.cursor = index if index >= 0 else self.count + index
 
     def on_click(self, event: events.Click) -> None:
-        index = (event.y + round(self.scroll_y)) // self.row_height
-        if index < self.count:
+        at = event.get_content_offset(self)
+        if at is not None and (index := (at.y + self._top) // self.row_height) < self.count:
             self.cursor = index

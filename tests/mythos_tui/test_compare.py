@@ -40,8 +40,8 @@ def test_table_tells_final_best_and_settings_that_differ(tmp_path: Path):
     found = snapshots(make(tmp_path, "a", 0.01, 2.0), make(tmp_path, "b", 0.02, 1.0, "dense"))
     rows = {f"{row.section} {row.label}": row for row in results(found, "loss") + settings(found)}
     assert rows["loss final"].cells == ["3", "2"] and rows["loss final"].best == 1
-    assert rows["loss best"].cells == ["2 at 20", "1 at 20"]
-    assert rows["held-out bits/byte best"].cells == ["1 at 20", "0.5 at 20"]
+    assert rows["loss best"].cells == ["2 @20", "1 @20"]
+    assert rows["held-out bits/byte best"].cells == ["1 @20", "0.5 @20"]
     assert rows["tokens_per_s best"].best == -1, "equal for both"
     assert rows[" FLOPs"].cells == ["6M", "6M"] and rows[" training time"].cells == ["3 s", "3 s"]
     assert rows["settings train.lr"].cells == ["0.01", "0.02"]

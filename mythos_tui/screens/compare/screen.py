@@ -115,7 +115,7 @@ class CompareScreen(RunPicking):
     def _look(self) -> None:
         """Watch what is compared now."""
         runs = self.query_one(RunList)
-        self.query_one("#listed", Static).update(runs.summary())
+        self.query_one("#listed", Static).update(runs.summary(), layout=False)
         compared = [name for name in self.app.choice.compared if runs.knows(name)]
         if self._watcher:
             self._watcher.select(*compared[:MOST])

@@ -90,7 +90,7 @@ def _values(snapshots: Sequence[RunSnapshot], metric: str) -> list[Row]:
     sign = direction(metric)
     rows = [Row(metric, "final", [_text(last) for last, _, _ in found], _best([last for last, _, _ in found], sign))]
     if sign:
-        cells = [f"{_text(best)} at {step:.0f}" if math.isfinite(best) else "–" for _, best, step in found]
+        cells = [f"{_text(best)} @{step:.0f}" if math.isfinite(best) else "–" for _, best, step in found]
         rows.append(Row(metric, "best", cells, _best([best for _, best, _ in found], sign)))
     return rows
 

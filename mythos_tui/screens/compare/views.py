@@ -95,7 +95,7 @@ class ComparisonTable(Rows):
 
     def redraw(self) -> None:
         super().redraw()
-        self.screen.query_one("#table-head", Static).update(self._head())
+        self.screen.query_one("#table-head", Static).update(self._head(), layout=False)
 
     @property
     def count(self) -> int:

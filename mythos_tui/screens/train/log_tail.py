@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content, Span
+from textual.events import MouseScrollUp
 from textual.message import Message
 
 from mythos_tui.actions import bindings
@@ -103,8 +104,8 @@ class LogTail(Rows):
         if self.has_focus:
             self._follows = self.cursor >= self.count - 1
 
-    def on_mouse_scroll_up(self) -> None:
-        self._follows = False
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        self._follows = False  # the base class scrolls
 
     def action_to(self, index: int) -> None:
         super().action_to(index)

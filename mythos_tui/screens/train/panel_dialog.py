@@ -21,7 +21,7 @@ class PanelRows(Rows):
     """Every panel, shown or not, in order."""
 
     help_text = "Every chart that there is. Space shows it or leaves it out; shift with the arrow keys moves it. All is remembered."
-    DEFAULT_CSS: ClassVar[str] = "PanelRows { background: $surface; height: auto; max-height: 20; }"
+    DEFAULT_CSS: ClassVar[str] = "PanelRows { background: $surface; height: auto; max-height: 55vh; }"
 
     def __init__(self, arrangement: Arrangement) -> None:
         super().__init__(id="panels")

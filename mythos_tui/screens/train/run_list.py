@@ -180,8 +180,7 @@ class RunList(Rows):
         self.post_message(self.Opened())
 
     def on_click(self, event: events.Click) -> None:
-        super().on_click(event)
-        if event.chain > 1:
+        if event.chain > 1:  # the base class moves the cursor
             self.action_open_run()
 
     def action_sort(self) -> None:

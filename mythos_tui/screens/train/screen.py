@@ -106,7 +106,7 @@ class TrainScreen(RunStarting, ChartViews):
 
     @on(RunList.Picked)
     def _say_listed(self) -> None:
-        self.query_one("#listed", Static).update(self.query_one(RunList).summary())
+        self.query_one("#listed", Static).update(self.query_one(RunList).summary(), layout=False)
         self.say_page()
 
     def say_page(self) -> None:

@@ -77,7 +77,7 @@ class RunStarting(RunCommands):
             said = f"There is no checkpoint to fork yet. {way}"
             self.app.notify(said, title=visible(run.name), severity="warning", markup=False)
             return
-        order = await self._decide(f"Fork {visible(run.name)}: a new run from its", sources, check)
+        order = await self._decide(f"Fork {visible(run.name)}: a new run from its checkpoint at", sources, check)
         if order:
             started = fork(run.name, order.source.value.step, order.name, self.app.context.runs, order.overrides)
             await self._launch(order.name, "cannot be forked", started)

@@ -52,7 +52,7 @@ class TuneDialog(ModalScreen[list[str] | None]):
     TuneDialog > Vertical { width: 92%; max-width: 92; height: auto; max-height: 94%; padding: 1 2; background: $surface;
         border: round $primary; }
     TuneDialog .title { color: $primary; text-style: bold; margin-bottom: 1; }
-    TuneDialog VerticalScroll { height: auto; max-height: 16; }
+    TuneDialog VerticalScroll { height: auto; max-height: 50vh; }
     TuneDialog FieldRow > .label { width: 26; }
     TuneDialog FieldRow > Input { background: $panel; }
     TuneDialog .help { color: $text-muted; margin-top: 1; height: 2; }
