@@ -75,7 +75,7 @@ class SystemPanel(Rows):
             return []
         found: list[tuple[str, float | None, str]] = []
         busy = machine.cpu[-1] if machine.cpu else 0.0
-        room = max(0, self.row_width - LABEL - GAUGE - 18)
+        room = max(0, self.size.width - LABEL - GAUGE - 18)
         cores = f"{len(machine.cores)} cores"
         found.append(("CPU", busy, f"{busy:>4.0%} of {cores}  {spark(machine.cpu, min(60, room))}"))
         swap = f"  swap {size(machine.swap)}" if machine.swap > 1 << 20 else ""
