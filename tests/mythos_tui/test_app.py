@@ -317,3 +317,21 @@ async def test_the_palette_reaches_other_widgets_and_other_screens(context: Cont
         await shows(pilot, "Train: Turn around  [O]")
         await pilot.press("enter", "enter")
         await shows(pilot, "newest first,")
+
+
+async def test_whatever_can_have_the_focus_has_help_of_its_own(context: Context):
+    run = FakeRun(context.runs, "one")
+    run.status("running", 20)
+    run.metrics(10, 20)
+    app = MythosApp(context)
+    silent = []
+    async with app.run_test(size=(160, 50)) as pilot:
+        await shows(pilot, "Loss")
+        for mode in app.MODES:
+            await app.switch_mode(mode)
+            await pilot.pause(0.3)
+            for widget in app.screen.focus_chain:
+                between = [one for one in widget.ancestors_with_self if one is not app.screen and one is not app]
+                if not any(getattr(one, "help_text", "") for one in between):
+                    silent.append(f"{mode}: {widget!r}")
+    assert not silent, "\n".join(silent)

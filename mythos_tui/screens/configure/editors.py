@@ -110,6 +110,7 @@ class FieldRow(Horizontal):
         self.field = field
         self._text = as_text(value)
         self._note: str | None = None
+        self.help_text = field.explanation
 
     def compose(self) -> ComposeResult:
         text = self._text

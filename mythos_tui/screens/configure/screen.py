@@ -29,6 +29,12 @@ from mythos_tui.workers.presets import Preset, list_presets, read_preset
 DEFAULTS = "defaults"
 
 
+class RunName(Input):
+    """The name that the run will have."""
+
+    help_text = "Name of the run's folder: letters, digits, '.', '_' and '-'. Enter launches."
+
+
 class PresetList(OptionList):
     """The presets; enter loads one."""
 
@@ -89,7 +95,7 @@ class ConfigureScreen(Keeping):
                 yield Diagram()
         with Horizontal(id="launch"):
             yield Static("Run name", classes="label")
-            yield Input("", id="name", compact=True)
+            yield RunName("", id="name", compact=True)
             yield Static("", id="verdict", markup=False)
 
     async def on_mount(self) -> None:
@@ -214,7 +220,7 @@ class ConfigureScreen(Keeping):
         if name == "presets":
             return f"{self._about_preset()}\nEnter loads it; tab goes into the form.".strip()
         if name == "name":
-            return "Name of the run's folder: letters, digits, '.', '_' and '-'. Enter launches."
+            return RunName.help_text
         return "Left and right choose a section."
 
     def _about_preset(self) -> str:

@@ -37,6 +37,11 @@ def cell_width(columns: int, room: int, widest: int, least: int = 1) -> int:
 class TraceMap(Heatmap):
     """Shows a `Table`. Without room for what stands in the cells, colour alone does."""
 
+    help_text = (
+        "Arrow keys move the cursor, which every view shares; home and end go to the first and last column. The colours' scale "
+        "is at the top, and the column at the right explains the cell."
+    )
+
     def __init__(self, *, id: str) -> None:
         super().__init__(label_width=LABEL_WIDTH, empty=NOTHING.empty, format=self._number, mark=EXIT_MARK, id=id)
         self.table = NOTHING
