@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SIZE = (120, 36)
 PROMPT = "def read_header(self, line):"
-SIBLINGS = {"lower-lr": ["train.muon_lr=0.002", "train.lr=0.0003"], "three-loops": ["objective.loops_mean=3"]}
+SIBLINGS = {"lower-lr": ["train.muon_lr=0.002", "train.lr=0.0003"], "four-depths": ["objective.supervised_depths=4"]}
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 120) -> None:
@@ -83,7 +83,7 @@ async def tour(runs: Path, seconds: float) -> None:
         await pilot.press("1")
         await shows(pilot, "running")
         await pilot.press("home", "space", "space", "space", "5")
-        await shows(pilot, "three-loops", "loops_mean")
+        await shows(pilot, "four-depths", "supervised_depths")
         await picture(pilot, "compare")
 
 
