@@ -30,7 +30,7 @@ screenshots: $(READY)
 	$(BIN)/python screenshots/take.py
 
 snapshots: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/mythos_tui --update -k "page_says or screens_look"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/mythos_tui --update -m "slow or not slow" -k "page_says or screens_look"
 
 clean:
 	rm -rf $(VENV) *.egg-info

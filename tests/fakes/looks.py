@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def text_and_styles(app: App[Any]) -> tuple[list[str], list[list[tuple[str, int]
     return texts, runs
 
 
+@cache
 def in_words(style: Style | None) -> str:
     """`#d6d9e0 on #0f1218 bold`."""
     if style is None:
