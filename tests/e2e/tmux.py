@@ -21,7 +21,7 @@ class Tmux:
     ) -> None:
         self.socket = cwd / "tmux"
         self._env = env or {}
-        settings = f"set -g default-terminal {term}\nset -g status off\nset -g default-size 120x36\n"
+        settings = f"set -g default-terminal {term}\nset -g status off\nset -g default-size 120x36\nset -g remain-on-exit on\n"
         (cwd / "tmux.conf").write_text(settings)
         variables = [part for name, value in self._env.items() for part in ("-e", f"{name}={value}")]
         self.do(
