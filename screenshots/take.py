@@ -72,7 +72,7 @@ async def tour(runs: Path, seconds: float) -> None:
         await pilot.press(*PROMPT, "enter")
         await shows(pilot, "200 tokens")
         await pilot.press("escape", *["left"] * 4)
-        await pilot.pause(1)
+        await shows(pilot, "read out after each loop")
         await picture(pilot, "chat")
         await pilot.press("escape", "i")
         await shows(pilot, "column: loop")
