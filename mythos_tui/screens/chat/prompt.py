@@ -9,6 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+from mythos_tui.widgets.fields import act_in_order
+
 
 def plain(text: str) -> str:
     """`text` without what a text field must not draw: control characters other than line breaks and tabs."""
@@ -43,6 +45,9 @@ class PromptArea(TextArea):
     def check_consume_key(self, key: str, character: str | None = None) -> bool:
         """Minus and plus are text here too; the framework does not know which characters these two names stand for."""
         return super().check_consume_key(key, character or {"minus": "-", "plus": "+"}.get(key))
+
+    async def on_key(self, event: events.Key) -> None:
+        await act_in_order(self, event)
 
     def remember(self) -> None:
         """Keep what is written for the up key, and empty the field."""

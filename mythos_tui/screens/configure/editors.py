@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from mythos_tui.screens.configure.draft import Field, as_text, from_text
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import visible
 
 
@@ -122,7 +123,7 @@ class FieldRow(Horizontal):
         elif self.field.kind == "fixed":
             yield Fixed(text)
         else:
-            yield Input(
+            yield TextField(
                 text,
                 compact=True,
                 select_on_focus=False,

@@ -1,0 +1,27 @@
+"""Text fields whose keys act in the order in which they were typed.
+
+A character is inserted by the field itself, but a key such as backspace is a binding that wanders up to the application
+first. Where keys arrive in one burst, as they do over a slow line, the character after it would overtake it.
+"""
+
+from __future__ import annotations
+
+from textual import events
+from textual.widget import Widget
+from textual.widgets import Input
+
+
+async def act_in_order(field: Widget, event: events.Key) -> None:
+    """For `on_key` of a text field: its own keys act at once, in its own queue."""
+    for binding in field._bindings.key_to_bindings.get(event.key, ()):
+        if not binding.priority and await field.app.run_action(binding.action, default_namespace=field):
+            event.stop()
+            event.prevent_default()
+            return
+
+
+class TextField(Input):
+    """An Input whose keys act in order."""
+
+    async def on_key(self, event: events.Key) -> None:
+        await act_in_order(self, event)
