@@ -52,6 +52,7 @@ def test_configure_launch_watch_leave_return_chat_inspect(folder: Path) -> None:
         first.press("tab", "\x1b[6~", "\x1b[6~")  # two pages down: the train section
         first.wait_for("batch_size", "muon_lr")
         first.press("down", "down", "down")  # past the limits of tokens and minutes
+        first.wait_for("Sequences per step")
         first.press("end", "backspace", "4", "^l")
         first.wait_for("preparing", seconds=20)
         first.wait_for("running", seconds=90)

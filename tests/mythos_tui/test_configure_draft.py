@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from textual import events
 from textual.widgets import Input
 
 from mythos.contract.config import Config, DenseConfig, RecurrentConfig
@@ -19,6 +20,8 @@ from mythos_tui.screens.configure.draft import SECTIONS, Draft
 from mythos_tui.screens.configure.screen import ConfigureScreen
 from mythos_tui.settings import Context
 from mythos_tui.workers import editor
+from mythos_tui.workers import launch as launching
+from mythos_tui.workers.launch import Launched
 from tests.fakes.screen_text import shows, text_of, until
 from tests.mythos_tui.test_configure import opened, row, write
 
@@ -214,3 +217,22 @@ async def test_what_was_edited_is_taken_over_or_kept_for_mending(context: Contex
         assert texts[1] == "train: ["
         found = {one.key for one in app.screen.draft.differences()}  # type: ignore[attr-defined]
         assert {"model.width", "train.steps"} <= found
+
+
+async def test_keys_pressed_just_before_the_launch_count(context: Context, monkeypatch: pytest.MonkeyPatch):
+    launched: list[str] = []
+
+    async def launch(text: str, name: str, runs: Path) -> Launched:
+        launched.append(text)
+        return Launched(name, "not in a test")
+
+    monkeypatch.setattr(launching, "launch", launch)
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        row(app, "model.ffn_width").editor.focus()
+        await pilot.press("end")
+        for key, character in (("backspace", "\x7f"), ("6", "6"), ("ctrl+l", "\x0c")):  # in one burst: 704 becomes 706
+            app.post_message(events.Key(key, character))
+        await until(pilot, lambda: launched)
+        assert yaml.safe_load(launched[0])["model"]["ffn_width"] == 706

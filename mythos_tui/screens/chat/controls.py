@@ -15,6 +15,7 @@ from textual.widgets import Input, Label, Select, Static
 from mythos.contract.config import EXIT_RULES, parse_exit
 from mythos.contract.protocol import Generate, Ready
 from mythos_tui.screens.chat.depth import THRESHOLDS, Depth, rules_of
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import crop, visible
 
 SIGNS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
@@ -87,7 +88,7 @@ class Field(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Label(self._label)
-            yield Input(self._value, self._placeholder, compact=True, id=self._name)
+            yield TextField(self._value, self._placeholder, compact=True, id=self._name)
         yield Static(classes="fault", markup=False)
 
     def say(self, fault: str) -> None:

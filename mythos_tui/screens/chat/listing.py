@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Input, Static
 
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import fit, visible
 
 Item = TypeVar("Item")
@@ -45,7 +46,7 @@ class ListDialog(ModalScreen[Item | None], Generic[Item]):
         box = Vertical(id="picker")
         box.border_title, box.border_subtitle = self.TITLE_TEXT, self.KEYS
         with box:
-            yield Input("", "words to search for", compact=True, id="picker-filter")
+            yield TextField("", "words to search for", compact=True, id="picker-filter")
             yield Static("reading…", id="picker-note", markup=False)
             yield DataTable(id="picker-table", cursor_type="row")
 

@@ -10,6 +10,7 @@ from textual.widgets import Input, Label, Select, Static
 
 from mythos_tui.chats.templates import BUILT_IN, Template, names_shown
 from mythos_tui.screens.chat.prompt import plain
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import visible
 
 
@@ -35,7 +36,7 @@ class TemplateBox(Vertical):
         yield Static("", id="about", markup=False)
         with Horizontal(classes="field", id="field-system"):
             yield Label("system")
-            yield Input("", "none", compact=True, id="system")
+            yield TextField("", "none", compact=True, id="system")
 
     def on_mount(self) -> None:
         self._show()

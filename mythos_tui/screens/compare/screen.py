@@ -23,6 +23,7 @@ from mythos_tui.screens.picking import RunPicking
 from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.widgets.chart import LineChart, Series
 from mythos_tui.widgets.curve import Best
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.palette import SERIES
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import visible
@@ -55,7 +56,7 @@ class CompareScreen(RunPicking):
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="compare"):
             with Vertical(id="side"):
-                yield Input(placeholder="filter by name or state", id="filter", compact=True)
+                yield TextField(placeholder="filter by name or state", id="filter", compact=True)
                 yield Static("", id="listed", markup=False)
                 yield RunList(self.app.choice)
                 yield Static("Metric", classes="heading", markup=False)

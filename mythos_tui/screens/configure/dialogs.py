@@ -16,6 +16,7 @@ from textual.widgets import Input, Static
 from mythos_tui.screens.configure.diagram import Diagram, Model
 from mythos_tui.screens.configure.draft import Difference
 from mythos_tui.screens.help.dialogs import BOX
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import crop, visible
 
 
@@ -36,7 +37,7 @@ class SaveDialog(ModalScreen[Path | None]):
         with Vertical():
             yield Static("Save as YAML", classes="title")
             yield Static("What differs from the defaults. Below the folder of configurations it becomes a preset.")
-            yield Input(str(self._path), compact=True)
+            yield TextField(str(self._path), compact=True)
             yield Static("", id="note", markup=False)
             yield Static("enter save   esc cancel", classes="keys", markup=False)
 

@@ -155,6 +155,11 @@ class FieldRow(Horizontal):
         self.set_class(changed, "-changed")
         self.set_class(not applies and not error, "-idle")
 
+    @property
+    def typed(self) -> Any:
+        """The value of what stands in the text field now, told or not yet."""
+        return from_text(self.field, self.query_one(Input).value)
+
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         """Tell of what was typed; a field that only tells the value it began with is no edit."""

@@ -283,7 +283,19 @@ class ConfigureScreen(Keeping):
     # Launching
 
     def action_launch(self) -> None:
-        """Launch what is valid; otherwise go to the first fault."""
+        """Launch what is valid; otherwise go to the first fault. Keys that were pressed before count, however fast."""
+        if isinstance(self.focused, Input):
+            self.focused.call_later(self._launch_what_was_typed, self.focused)
+        else:
+            self._launch_now()
+
+    def _launch_what_was_typed(self, field: Input) -> None:
+        if isinstance(field.parent, FieldRow):
+            self.draft.set(field.parent.field, field.parent.typed)
+            self.judge()
+        self._launch_now()
+
+    def _launch_now(self) -> None:
         config, faults = self.draft.check()
         name = self.query_one("#name", Input).value.strip() or fresh_name(self._stem)
         if config is None:

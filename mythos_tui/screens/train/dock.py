@@ -15,6 +15,7 @@ from textual.widgets import Input
 from mythos_tui.screens.train.alerts import AlertRail, level_of, severity
 from mythos_tui.screens.train.log_tail import LogTail
 from mythos_tui.screens.train.system import SystemPanel
+from mythos_tui.widgets.fields import TextField
 
 if TYPE_CHECKING:
     from mythos_tui.runs.machine import Machine
@@ -92,7 +93,7 @@ class Dock(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal(id="dock-head"):
             yield DockBar()
-            yield Input(placeholder="search the log", id="log-search", compact=True)
+            yield TextField(placeholder="search the log", id="log-search", compact=True)
         with Horizontal(id="panes"):
             yield LogTail()
             yield AlertRail()

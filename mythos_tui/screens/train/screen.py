@@ -22,6 +22,7 @@ from mythos_tui.screens.train.notice import Notice
 from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.screens.train.starting import RunStarting
 from mythos_tui.screens.train.views import ChartViews, StepChosen
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import visible
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class TrainScreen(RunStarting, ChartViews):
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="train"):
             with Vertical(id="side"):
-                yield Input(placeholder="filter by name or state", id="filter", compact=True)
+                yield TextField(placeholder="filter by name or state", id="filter", compact=True)
                 yield Static("", id="listed", markup=False)
                 yield RunList(self.app.choice)
             with Vertical(id="detail"):

@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from mythos_tui.actions import bindings
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop, visible
 
@@ -90,10 +91,10 @@ class StartDialog(ModalScreen[Order | None]):
             yield SourceRows(self._sources)
             with Horizontal(id="overrides-line"):
                 yield Static("settings", classes="label", markup=False)
-                yield Input(placeholder="train.steps=500 train.lr=0.001", id="overrides", compact=True)
+                yield TextField(placeholder="train.steps=500 train.lr=0.001", id="overrides", compact=True)
             with Horizontal():
                 yield Static("name", classes="label", markup=False)
-                yield Input(self._sources[0].name, id="name", compact=True)
+                yield TextField(self._sources[0].name, id="name", compact=True)
             yield Static("", classes="fault", markup=False)
             yield Static("enter start   tab next field   ↑↓ choose   esc cancel", classes="keys", markup=False)
 
