@@ -94,9 +94,8 @@ WALK: dict[str, Callable[[Pilot[Any]], Awaitable[None]]] = {
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    "sizes", [SIZES[:1], pytest.param(SIZES[1:], marks=pytest.mark.slow)], ids=["120x36", "others"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [SIZES[:1], SIZES[1:]], ids=["120x36", "others"])
 async def test_screens_look_as_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, update: bool, sizes: tuple[tuple[int, int], ...]
 ):
