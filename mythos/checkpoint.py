@@ -131,12 +131,23 @@ def export_checkpoint(
     Raises CheckpointError.
     """
     checkpoint = load_checkpoint(source)
-    destination = Path(target)
-    config = checkpoint.config
-    train = config.train.model_copy(update={"init_from": ""})
-    config = config.model_copy(update={"train": train, "infer": infer or config.infer})
-    kept = {key: checkpoint.manifest.get(key) for key in ("step", "tokens", "family", "metrics")}
-    kept |= {"saved": time.time(), "dtype": str(dtype).removeprefix("torch.")}
+    train = checkpoint.config.train.model_copy(update={"init_from": ""})
+    config = checkpoint.config.model_copy(update={"train": train, "infer": infer or checkpoint.config.infer})
+    return save_as(checkpoint, target, config, dtype)
+
+
+def save_as(
+    checkpoint: Checkpoint, target: str | Path, config: Config, dtype: torch.dtype | None = None, **facts: Any
+) -> Path:
+    """Write a loaded checkpoint with another configuration, without training state; `dtype` None is the one that it has.
+
+    `facts` go into the manifest. A README.md that lies at the target stays there. Raises CheckpointError.
+    """
+    destination, manifest = Path(target), checkpoint.manifest
+    dtype = dtype or getattr(torch, str(manifest.get("dtype", "float32")))
+    kept = {key: manifest.get(key) for key in ("step", "tokens", "family", "metrics")}
+    kept |= {"saved": time.time(), "dtype": str(dtype).removeprefix("torch.")} | facts
+    tokenizer = checkpoint.path / "tokenizer.json"
     with replace_checkpoint(destination, kept | {"parameters": count_parameters(checkpoint.model)}) as directory:
-        write_weights(directory, checkpoint.model, config, checkpoint.path / "tokenizer.json", dtype)
+        write_files(directory, weights_of(checkpoint.model, dtype), config, tokenizer)
     return destination

@@ -27,6 +27,7 @@ WALLS = [
     ("mythos.data.clean", ("torch", "textual", "ftfy", "py3langid", "rensa", "datasets")),
     ("mythos.data.sources", ("torch", "textual", "datasets", "pyarrow", "huggingface_hub")),
     ("mythos.scaling.plan", (*LIGHT, "scipy", "plotext", "mythos.cli")),
+    ("mythos.study.studies", ("textual", "plotext", "mythos.cli", "mythos.interop")),
     ("mythos_tui", ("torch", "mythos.models")),
     ("mythos_tui.app", ("torch", "mythos.models", "mythos.data", "mythos.train", "mythos.infer")),
     ("mythos_tui.screens.train.screen", ("torch", "mythos.models", "mythos.train")),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from mythos.cli import data as text
 from mythos.cli import (
+    calibrating,
     doctor,
     evaluating,
     exporting,
@@ -16,9 +16,11 @@ from mythos.cli import (
     models,
     runs,
     scaling,
+    studying,
     training,
     watching,
 )
+from mythos.cli import data as text
 
 app = typer.Typer(
     name="mythos",
@@ -39,6 +41,8 @@ cluster = typer.Typer(help="Train on several machines.", no_args_is_help=True)
 app.add_typer(cluster, name="launch")
 laws = typer.Typer(help="Scaling laws of trained runs, and what a budget should buy.", no_args_is_help=True)
 app.add_typer(laws, name="scaling")
+study = typer.Typer(help="Whether depth means something, measured over seeds.", no_args_is_help=True)
+app.add_typer(study, name="study")
 
 for name, function in {
     "train": training.train,
@@ -48,6 +52,7 @@ for name, function in {
     "generate": inspecting.generate,
     "trace": inspecting.trace,
     "eval": evaluating.evaluate,
+    "calibrate": calibrating.calibrate,
     "budget": models.budget,
     "machine": machine.machine,
     "config": models.config,
@@ -63,6 +68,9 @@ foreign.command("hf")(importing.hf)
 shipped.command("mythos")(exporting.mythos)
 shipped.command("hf")(exporting.hf)
 shipped.command("gguf")(exporting.gguf)
+study.command("halting")(studying.halting)
+study.command("extrapolation")(studying.extrapolation)
+study.command("objectives")(studying.objectives)
 laws.command("fit")(scaling.fit)
 laws.command("plan")(scaling.plan)
 cluster.command("slurm")(launching.slurm)

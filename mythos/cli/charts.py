@@ -8,13 +8,25 @@ from collections.abc import Sequence
 
 Line = tuple[str, Sequence[float], Sequence[float]]
 """Label, x, y."""
-MARKERS = "ox+*#%&"
+MARKERS = "ox+*#%&@$="
 
 
-def chart(
-    title: str, lines: Sequence[Line], *, ticks: Sequence[float], log: bool = False, columns: int = 80, rows: int = 17
-) -> None:
-    """Print marked points joined by lines, with the given ticks on the x-axis, which may be logarithmic.
+def chart(title: str, lines: Sequence[Line], *, ticks: Sequence[float], log: bool = False) -> None:
+    """Print what `draw` draws, in colours on a terminal."""
+    print(draw(title, lines, ticks=ticks, log=log, colour=sys.stdout.isatty()))
+
+
+def draw(
+    title: str,
+    lines: Sequence[Line],
+    *,
+    ticks: Sequence[float],
+    log: bool = False,
+    colour: bool = False,
+    columns: int = 80,
+    rows: int = 17,
+) -> str:
+    """Marked points joined by lines, with the given ticks on the x-axis, which may be logarithmic.
     Points without a finite y are left out.
 
     What the markers stand for is told below: plotext's own legend would cover points.
@@ -34,7 +46,8 @@ def chart(
         plotext.xscale("log")
     plotext.xticks(ticks, [f"{tick:g}" for tick in ticks])
     plotext.title(title)
-    print(plotext.build() if sys.stdout.isatty() else plotext.uncolorize(plotext.build()))
-    if len(lines) > 1:
-        legend = (f"{marker} {label}" for marker, (label, *_) in zip(MARKERS, lines, strict=False))
-        print("   ".join(legend).center(columns).rstrip())
+    drawn = plotext.build() if colour else plotext.uncolorize(plotext.build())
+    if len(lines) == 1:
+        return str(drawn)
+    legend = (f"{marker} {label}" for marker, (label, *_) in zip(MARKERS, lines, strict=False))
+    return f"{drawn}\n{'   '.join(legend).center(columns).rstrip()}"

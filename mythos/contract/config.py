@@ -187,6 +187,9 @@ class SourceConfig(Section):
     dataset_split: str = setting("train", "hf: split of the dataset.")
     task: str = setting("", "synthetic: name of the task; empty is all of them mixed.")
     task_seed: int = setting(0, "synthetic: seed of the examples.", "", ge=0, le=2**31 - 1)
+    task_skew: float = setting(
+        0.0, "synthetic: examples of difficulty d are made with weight d^−skew; 0 is all alike.", "", ge=0, le=10
+    )
     max_documents: int = setting(
         0,
         "hf, synthetic: documents to take; 0 is all of a dataset, and 10,000 made-up ones.",
@@ -215,6 +218,10 @@ class DataConfig(SourceConfig):
 
     mixture: tuple[SourceConfig, ...] = setting(
         (), "Several sources, each with settings of its own, instead of the one above; written in YAML."
+    )
+    answers_only: bool = setting(
+        False,
+        "Ask only for what follows = in a line, and for the character after ?, which is not shown. Tokens must be bytes.",
     )
     repair: bool = setting(False, "Mend wrongly decoded characters (ftfy).")
     languages: tuple[str, ...] = setting((), "Keep prose in these languages only (py3langid), as en, de; empty is all.")
@@ -400,6 +407,9 @@ class InferConfig(Section):
         "Exit rule: auto, act, fixed, gate:P, confidence:P, kl:EPS or state_delta:EPS. auto is act for ACT models, else fixed.",
     )
     loops: int = setting(0, "Most loops per token; 0 is model.loops.", "loops", ge=0, le=1024)
+    calibrated: tuple[str, ...] = setting(
+        (), "Exit rules at the thresholds that mythos calibrate found for this model; where one starts from in chat."
+    )
     temperature: float = setting(0.8, "Sampling temperature; 0 always takes the most likely token.", "", ge=0, le=10)
     top_k: int = setting(0, "Sample among the k most likely tokens; 0 is all.", "tokens", ge=0, le=1_000_000)
     top_p: float = setting(
@@ -408,8 +418,9 @@ class InferConfig(Section):
     max_tokens: int = setting(200, "Most tokens to generate.", "tokens", ge=1, le=1_000_000)
 
     @model_validator(mode="after")
-    def _exit_parses(self) -> InferConfig:
-        parse_exit(self.exit)
+    def _exits_parse(self) -> InferConfig:
+        for exit in (self.exit, *self.calibrated):
+            parse_exit(exit)
         return self
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mythos.contract.errors import DataError
+from mythos.data.answers import Answers
 from mythos.data.shards import Split
 from mythos.data.shuffle import Shuffle
 from mythos.data.split import identity_hash
@@ -31,12 +32,15 @@ class Loader:
 
     `batch_size` counts the sequences of all ranks together. Rank r of W reads the r-th of W equal parts of each batch,
     so the ranks' rows one after the other are what a single process would have read, and a run may go on with another W.
+
+    Where a corpus asks for its answers only, other targets are IGNORED.
     """
 
     def __init__(
         self, split: Split, sequence: int, batch_size: int, seed: int, *, rank: int = 0, world: int = 1
     ) -> None:
         self.sequence, self.batch_size, self.seed, self.rank = sequence, batch_size, seed, rank
+        self.answers = split.answers
         if batch_size % world:
             raise DataError(
                 f"A batch of {batch_size} sequences does not divide into {world} equal parts.",
@@ -128,7 +132,8 @@ class Loader:
 
     def _read(self, starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
         rows = np.stack([self._tokens.slice(start, start + self.sequence + 1) for start in starts])
-        return np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, 1:])
+        inputs, targets = np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, 1:])
+        return self.answers.ask(inputs, targets) if self.answers else (inputs, targets)
 
     def _documents(self, start: int) -> np.ndarray:
         first, last = np.searchsorted(self._document_starts, [start + 1, start + self.sequence])
@@ -148,6 +153,7 @@ class HeldOutDocument:
     identity: str
     tokens: np.ndarray  # int64, `<|endoftext|>` first
     bytes: int
+    answers: Answers | None = None  # what of it is asked for, if that is not every token
 
 
 def held_out_documents(split: Split) -> Iterator[HeldOutDocument]:
@@ -157,4 +163,4 @@ def held_out_documents(split: Split) -> Iterator[HeldOutDocument]:
     """
     order = sorted(range(split.n_documents), key=lambda i: identity_hash(split.identities[i]))
     for i in order:
-        yield HeldOutDocument(split.identities[i], split.document(i), int(split.documents[i, 2]))
+        yield HeldOutDocument(split.identities[i], split.document(i), int(split.documents[i, 2]), split.answers)

@@ -25,6 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from mythos.contract.errors import DataError
+from mythos.data.answers import Answers
 from mythos.data.split import SplitName
 
 FORMAT = 2
@@ -151,6 +152,7 @@ class Split:
     def __init__(self, folder: Path, name: SplitName, meta: dict[str, Any]) -> None:
         totals = meta["splits"][name]
         self.name = name
+        self.answers_only = bool(meta.get("data", {}).get("answers_only"))
         self.n_tokens: int = totals["tokens"]
         self.n_bytes: int = totals["bytes"]
         self.n_documents: int = totals["documents"]
@@ -163,6 +165,11 @@ class Split:
         """int64 [documents, 4]: first token, tokens with the leading `<|endoftext|>`, bytes of text, source."""
         index: np.ndarray = np.load(self._folder / f"{self.name}.index.npy", mmap_mode="r", allow_pickle=False)
         return index
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        """What of it is asked for, if that is not every token."""
+        return Answers(self._folder / "tokenizer.json") if self.answers_only else None
 
     @property
     def byte_counts(self) -> np.ndarray:

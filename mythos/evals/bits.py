@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from mythos.contract.errors import DataError
+from mythos.data.answers import IGNORED, Answers
 from mythos.data.loader import HeldOutDocument, held_out_documents
 from mythos.data.shards import Split
 from mythos.data.split import identity_hash
@@ -28,7 +29,6 @@ from mythos.models.halting import ExitRule
 LOGITS_PER_BATCH = 1 << 25
 """Most logits of a batch: 128 MiB in float32."""
 MOST_TOKENS_PER_BATCH = 8192
-IGNORED = -100
 Piece = TypeVar("Piece", bound=Sized)
 
 
@@ -90,7 +90,7 @@ def choose_documents(
 def head(document: HeldOutDocument, targets: int, byte_lengths: np.ndarray) -> HeldOutDocument:
     """The document up to its first `targets` scored tokens. `byte_lengths` [V], see `Tokenizer`."""
     tokens = document.tokens[: targets + 1]
-    return HeldOutDocument(document.identity, tokens, int(byte_lengths[tokens[1:]].sum()))
+    return replace(document, tokens=tokens, bytes=int(byte_lengths[tokens[1:]].sum()))
 
 
 def windows(documents: Iterable[HeldOutDocument], context: int) -> Iterator[np.ndarray]:
@@ -139,10 +139,12 @@ def batches(
         yield batch
 
 
-def pad(batch: Sequence[np.ndarray], seen: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:
+def pad(
+    batch: Sequence[np.ndarray], seen: Sequence[int] = (), answers: Answers | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs (padded with 0) and targets (padded with IGNORED), int64 [B, longest − 1]. Nothing sees a pad after it.
 
-    The first `seen` targets of each piece (default: none) are IGNORED too.
+    The first `seen` targets of each piece (default: none) are IGNORED too, and with `answers` all but those.
     """
     width = max(len(piece) for piece in batch) - 1
     inputs = torch.zeros((len(batch), width), dtype=torch.int64)
@@ -151,6 +153,9 @@ def pad(batch: Sequence[np.ndarray], seen: Sequence[int] = ()) -> tuple[torch.Te
         ids = torch.from_numpy(np.ascontiguousarray(piece, dtype=np.int64))
         first = seen[row] if seen else 0
         inputs[row, : len(ids) - 1], targets[row, first : len(ids) - 1] = ids[:-1], ids[first + 1 :]
+    if answers:
+        asked = answers.ask(inputs.numpy(), targets.numpy())
+        return torch.from_numpy(asked[0]), torch.from_numpy(asked[1])
     return inputs, targets
 
 
@@ -174,13 +179,13 @@ def evaluate(
     after every batch. Raises DataError where there is nothing to score.
     """
     documents = choose_documents(source, max_tokens, byte_lengths)
-    total = sum(len(document.tokens) - 1 for document in documents)
+    total, answers = sum(len(document.tokens) - 1 for document in documents), documents[0].answers
     device, training = next(model.parameters()).device, model.training
     nats, loops, right, done = 0.0, 0, 0, 0
     model.eval()
     try:
         for batch in batches(sliding_windows(documents, context, stride or context), model.config.vocab_size):
-            inputs, targets = (x.to(device) for x in pad([w.tokens for w in batch], [w.seen for w in batch]))
+            inputs, targets = (x.to(device) for x in pad([w.tokens for w in batch], [w.seen for w in batch], answers))
             output = model(inputs, n_loops, exit=exit)
             scored = targets != IGNORED
             logits, wanted = output.logits[scored], targets[scored]
@@ -192,9 +197,10 @@ def evaluate(
                 progress(done, total)
     finally:
         model.train(training)
-    size = sum(document.bytes for document in documents)
-    bits = bits_per_byte(nats, size)
-    return Evaluation(nats / total, bits, total, len(documents), size, loops / total, right / total)
+    if not done:
+        raise DataError("The text asks for nothing: no line has an answer.", "Set data.answers_only=false.")
+    size = done if answers else sum(document.bytes for document in documents)  # an answer's tokens are bytes
+    return Evaluation(nats / done, bits_per_byte(nats, size), done, len(documents), size, loops / done, right / done)
 
 
 def bits_per_byte(nats: float, size: int) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mythos.data.loader import HeldOutDocument
@@ -22,6 +23,7 @@ from mythos.infer.exits import make_exit
 if TYPE_CHECKING:
     from mythos.checkpoint import Checkpoint
     from mythos.data.tokenizer import Tokenizer
+    from mythos.evals.calibration import Calibration
 
 SWEEP_TOKENS, RULE_TOKENS = 16_384, 8_192
 """Held-out tokens of a depth sweep, and those of them that every exit rule sees at each of its thresholds."""
@@ -81,19 +83,26 @@ def sweep_checkpoint(
 
     `max_tokens` None takes all held-out text. Raises MythosError as `sweep` does, and where the sources are missing.
     """
-    config, tokenizer = checkpoint.config, checkpoint.tokenizer
-    check(config.model, exit)
+    check(checkpoint.config.model, exit)
     progress("reading the held-out text")
-    corpus = own_corpus(checkpoint, lambda done, total: None)
+    documents, context = own_documents(checkpoint, max_tokens)
     return sweep(
         checkpoint.model,
-        choose_documents(corpus.split("held_out"), max_tokens, tokenizer.byte_lengths),
-        min(config.model.context, config.train.sequence),
+        documents,
+        context,
         loops,
         rule_tokens=None if max_tokens is None else RULE_TOKENS,
         exit=exit,
         progress=progress,
     )
+
+
+def own_documents(checkpoint: Checkpoint, max_tokens: int | None) -> tuple[list[HeldOutDocument], int]:
+    """The checkpoint's held-out documents of about `max_tokens` tokens (None: all), and the windows that it was trained in."""
+    config = checkpoint.config
+    held_out = own_corpus(checkpoint, lambda done, total: None).split("held_out")
+    documents = choose_documents(held_out, max_tokens, checkpoint.tokenizer.byte_lengths)
+    return documents, min(config.model.context, config.train.sequence)
 
 
 def own_corpus(checkpoint: Checkpoint, progress: Callable[[int, int], None]) -> Corpus:
@@ -116,3 +125,13 @@ def gzip_bits_per_byte(documents: list[HeldOutDocument], tokenizer: Tokenizer) -
         packed += len(gzip.compress(text, compresslevel=9, mtime=0))
         size += len(text)
     return 8 * packed / size if size else float("nan")
+
+
+def save_calibrated(checkpoint: Checkpoint, found: Calibration, target: Path) -> Path:
+    """Write the checkpoint with the gate that was fitted and the best rule as its default. Raises CheckpointError."""
+    from mythos.checkpoint import save_as
+
+    config = checkpoint.config
+    calibrated = tuple(rule.exit for rule in found.rules if rule.rule != "act")
+    infer = config.infer.model_copy(update={"exit": found.default, "loops": found.loops, "calibrated": calibrated})
+    return save_as(checkpoint, target, config.model_copy(update={"model": checkpoint.model.config, "infer": infer}))

@@ -77,10 +77,10 @@ def compare_rules(
     pieces = longest_windows(documents, context, max_tokens)
     if not exit:
         progress("choosing thresholds")
-    chosen = only(exit, config) if exit else choose_thresholds(model, pieces, most)
+    chosen = only(exit, config) if exit else choose_thresholds(model, pieces, most, documents[0].answers)
     if not chosen:
         return None
-    scored = [HeldOutDocument(str(number), piece, 0) for number, piece in enumerate(pieces)]
+    scored = [HeldOutDocument(str(number), piece, 0, documents[0].answers) for number, piece in enumerate(pieces)]
 
     def measure(name: str, threshold: float, rule: ExitRule, n: int) -> tuple[float, Evaluation]:
         progress(label(name, threshold))
@@ -93,12 +93,12 @@ def compare_rules(
     full, span = found["fixed"][-1][1], mean_span(pieces)
     curves = []
     for name, evaluations in found.items():
-        points = [_point(config, name, threshold, span, most, e, full) for threshold, e in evaluations]
+        points = [measured(config, name, threshold, span, most, e, full) for threshold, e in evaluations]
         curves.append(RuleCurve(name, tuple(sorted(points, key=lambda point: point.mean_loops))))
     return Rules(most, full.tokens, tuple(curves))
 
 
-def _point(
+def measured(
     config: RecurrentConfig, name: str, threshold: float, span: float, loops: int, found: Evaluation, full: Evaluation
 ) -> RulePoint:
     """`found` beside the full depth of `loops`. Tokens that run on after they halted are paid for in full."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mythos.contract.config import EXIT_RULES, RecurrentConfig, parse_exit
+from mythos.data.answers import Answers
 from mythos.evals.bits import LOGITS_PER_BATCH, pad
 from mythos.infer.exits import exits_of, make_exit, resolve_exit
 from mythos.models.build import Model
@@ -49,12 +50,14 @@ def ladder(name: str, config: RecurrentConfig) -> Iterator[Choice]:
             yield threshold, make_exit(f"{name}:{threshold:g}", config)
 
 
-def choose_thresholds(model: Model, pieces: Sequence[np.ndarray], loops: int) -> dict[str, list[Choice]]:
+def choose_thresholds(
+    model: Model, pieces: Sequence[np.ndarray], loops: int, answers: Answers | None = None
+) -> dict[str, list[Choice]]:
     """For each rule up to POINTS thresholds, from about the first PROBE_TOKENS tokens of windows of similar length."""
     config = model.config
     assert isinstance(config, RecurrentConfig)
     ladders = {name: steps for name in exits_of(config) if (steps := list(ladder(name, config)))}
-    means = iter(would_run(model, pieces, loops, [rule for steps in ladders.values() for _, rule in steps]))
+    means = iter(would_run(model, pieces, loops, [rule for steps in ladders.values() for _, rule in steps], answers))
     return {name: spread([(next(means), choice) for choice in steps], loops) for name, steps in ladders.items()}
 
 
@@ -66,10 +69,12 @@ def spread(steps: Sequence[tuple[float, Choice]], loops: int) -> list[Choice]:
 
 
 @torch.no_grad()
-def would_run(model: Model, pieces: Sequence[np.ndarray], loops: int, rules: Sequence[ExitRule]) -> list[float]:
-    """Mean loops that each rule would give a token if no other token stopped."""
+def would_run(
+    model: Model, pieces: Sequence[np.ndarray], loops: int, rules: Sequence[ExitRule], answers: Answers | None = None
+) -> list[float]:
+    """Mean loops that each rule would give a token if no other token stopped; `answers` are hidden from the model."""
     tokens = min(PROBE_TOKENS, LOGITS_PER_BATCH // model.config.vocab_size)
-    inputs, _ = pad(pieces[: max(tokens // len(pieces[0]), 1)])
+    inputs, _ = pad(pieces[: max(tokens // len(pieces[0]), 1)], answers=answers)
     probe, training = Probe(rules, loops), model.training
     try:
         model.eval()(inputs.to(next(model.parameters()).device), loops, exit=probe)

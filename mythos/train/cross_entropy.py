@@ -12,20 +12,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mythos.data.answers import IGNORED
+
 ROWS = 64
 """Tokens at a time: their logits in float32 stay in the cache of a core."""
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean nats per token. logits [B, T, V] predict targets [B, T] at the same positions."""
-    if logits.requires_grad and logits.device.type == "cpu":
-        return _InRows.apply(logits.flatten(0, 1), targets.flatten())
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+    """Mean nats per token. logits [B, T, V] predict targets [B, T] at the same positions; those IGNORED do not count."""
+    rows, wanted = logits.flatten(0, 1), targets.flatten()
+    if logits.device.type != "cpu":
+        return F.cross_entropy(rows.float(), wanted, ignore_index=IGNORED)
+    asked = wanted != IGNORED
+    if not bool(asked.all()):
+        rows, wanted = rows[asked], wanted[asked]
+    return _InRows.apply(rows, wanted) if logits.requires_grad else F.cross_entropy(rows.float(), wanted)
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Nats of each token, [B, T]."""
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view(targets.shape)
+    """Nats of each token, [B, T]; 0 where a target is IGNORED."""
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none", ignore_index=IGNORED)
+    return losses.view(targets.shape)
+
+
+def mean_asked(values: Tensor, targets: Tensor) -> Tensor:
+    """Mean of values [B, T] over the tokens whose targets are not IGNORED."""
+    asked = targets != IGNORED
+    return torch.where(asked, values, 0).sum() / asked.sum()
 
 
 class _InRows(torch.autograd.Function):

@@ -15,7 +15,7 @@ from mythos.models.dense import DenseModel
 from mythos.models.halting import ActRule, ExitRule, Replay
 from mythos.models.recurrent import RecurrentModel
 from mythos.models.telemetry import Telemetry
-from mythos.train.cross_entropy import cross_entropy, token_losses
+from mythos.train.cross_entropy import cross_entropy, mean_asked, token_losses
 from mythos.train.schedule import Plan
 
 
@@ -117,9 +117,9 @@ def _entropy_gate(model: RecurrentModel, batch: Batch, config: Config, plan: Pla
     assert telemetry.gate_logits is not None
     p = exit_distribution(telemetry.gate_logits[..., [depth - 1 for depth in plan.depths]])
     losses = [token_losses(logits, batch.targets) for logits in readouts]
-    expected = (p * torch.stack(losses, dim=-1)).sum(-1).mean()
+    expected = mean_asked((p * torch.stack(losses, dim=-1)).sum(-1), batch.targets)
     entropy = config.objective.gate_entropy * torch.special.entr(p).sum(-1).mean()
-    parts = {"cross_entropy": losses[-1].mean(), "expected": expected, "gate_entropy": -entropy}
+    parts = {"cross_entropy": mean_asked(losses[-1], batch.targets), "expected": expected, "gate_entropy": -entropy}
     return _with_router(expected - entropy, parts, telemetry, config.objective)
 
 

@@ -29,7 +29,7 @@ def task_units(source: SourceConfig) -> list[Unit]:
     return [
         Unit(
             id=f"{name}/{start:06d}",
-            fingerprint=f"{VERSION}:{source.task_seed}",
+            fingerprint=f"{VERSION}:{source.task_seed}:{source.task_skew:g}",
             size=(stop - start) * _SIZE,
             name=name,
             start=start,
@@ -45,7 +45,7 @@ def read_tasks(unit: Unit, source: SourceConfig, report: Report, consumed: Calla
     tasks = find_tasks(source.task)
     for number in range(unit.start, unit.stop):
         task, difficulties = tasks[number % len(tasks)]
-        made = examples(task, difficulties, EXAMPLES, (source.task_seed, number))
+        made = examples(task, difficulties, EXAMPLES, (source.task_seed, number), source.task_skew)
         text = "".join(f"{example.text}\n" for example in made)
         consumed(_SIZE)
         yield Document(f"{unit.name}/{number:06d}-{task.name}", text, f"{task.name}, document {number}")

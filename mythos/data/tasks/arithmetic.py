@@ -1,4 +1,4 @@
-"""Tasks on numbers: addition with long carries, and chains of operations modulo 7."""
+"""Tasks on numbers: addition with long carries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import numpy as np
 from mythos.data.tasks.task import Example, Task, answered
 
 _DIGITS = 12
-_MODULUS = 7
 
 
 def _addition(rng: np.random.Generator, longest: int) -> Example:
@@ -45,16 +44,4 @@ def _carry_runs(first: np.ndarray, second: np.ndarray) -> list[int]:
     return runs
 
 
-def _modular(rng: np.random.Generator, operations: int) -> Example:
-    """`3+5*4-2=2`: from left to right, modulo 7. No factor is 0, so that every operation counts."""
-    value = int(rng.integers(_MODULUS))
-    question = str(value)
-    for sign in rng.choice(list("+-*"), operations):
-        operand = int(rng.integers(sign == "*", _MODULUS))
-        value = {"+": value + operand, "-": value - operand, "*": value * operand}[str(sign)] % _MODULUS
-        question += f"{sign}{operand}"
-    return answered(question + "=", str(value), operations)
-
-
 ADDITION = Task("addition", "places that the longest carry runs", range(0, 6), range(6, 12), _addition)
-MODULAR = Task("modular", "operations one after the other", range(1, 9), range(9, 17), _modular)

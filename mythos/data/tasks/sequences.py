@@ -1,7 +1,7 @@
-"""Tasks on strings: following a permutation, counting open brackets, parity.
+"""Tasks on strings: following a permutation, counting open brackets.
 
 A model of fixed depth can only look k steps ahead, nest or count so far; see Delétang et al. 2023, "Neural Networks and
-the Chomsky Hierarchy" (arXiv:2207.02098), and for parity with learned halting Graves 2016 (arXiv:1603.08983).
+the Chomsky Hierarchy" (arXiv:2207.02098).
 """
 
 from __future__ import annotations
@@ -35,12 +35,5 @@ def _brackets(rng: np.random.Generator, depth: int) -> Example:
     return answered("".join("(" if step > 0 else ")" for step in steps) + "=", ")" * depth + ".", depth)
 
 
-def _parity(rng: np.random.Generator, length: int) -> Example:
-    """`10110=1`: whether the number of ones is odd."""
-    bits = rng.integers(2, size=length)
-    return answered("".join(map(str, bits)) + "=", str(bits.sum() % 2), length)
-
-
 HOPS = Task("hops", "steps along a permutation", range(1, 11), range(11, 21), _hops)
 BRACKETS = Task("brackets", "brackets that are open at once", range(1, 9), range(9, 17), _brackets)
-PARITY = Task("parity", "bits to be added", range(2, 21), range(21, 41), _parity)

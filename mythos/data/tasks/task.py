@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 """Raised when any task makes other examples from the same seed."""
 
 
@@ -46,8 +46,10 @@ class Task:
     make: Callable[[np.random.Generator, int], Example]
 
 
-def examples(task: Task, difficulties: range, count: int, seed: Sequence[int]) -> Iterator[Example]:
-    """`count` examples with difficulties drawn evenly; the same ones for the same seed (a few integers from 0)."""
+def examples(task: Task, difficulties: range, count: int, seed: Sequence[int], skew: float = 0.0) -> Iterator[Example]:
+    """`count` examples whose difficulties d are drawn with weight max(d, 1)^−skew; the same ones for the same seed (a few
+    integers from 0)."""
     rng = np.random.default_rng([*seed, difficulties.start, *task.name.encode()])  # harder ones are made anew
-    for difficulty in rng.choice(difficulties, count):
+    weights = np.maximum(difficulties, 1) ** -skew
+    for difficulty in rng.choice(difficulties, count, p=weights / weights.sum()):
         yield task.make(rng, int(difficulty))

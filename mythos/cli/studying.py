@@ -1,0 +1,233 @@
+"""`mythos study`: whether depth means something, measured over seeds and written into docs/studies/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mythos.cli.charts import Line, draw
+from mythos.cli.options import Overrides, say
+from mythos.contract.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mythos.study.studies import Setting
+
+RECIPE = Path(__file__).resolve().parents[2] / "configs" / "train" / "reasoner.yaml"
+Recipe = Annotated[Path, typer.Option("--config", metavar="YAML", help="Recipe that every model is trained by.")]
+Seeds = Annotated[str, typer.Option("--seeds", metavar="N[,N]…", help="Seeds, one model each.")]
+Tasks = Annotated[str, typer.Option("--tasks", metavar="TASK[,TASK]…", help="Tasks that are asked.")]
+Count = Annotated[int, typer.Option("--questions", min=16, help="Questions per task.")]
+Models = Annotated[Path, typer.Option("--models", metavar="DIR", help="Where trained models are kept and found again.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that the report is written into.")]
+Target = Annotated[float, typer.Option("--target", min=0, help="Nats per answer that stopping early may cost.")]
+FIVE, THREE = "1,2,3,4,5", "shells,parity,modular"
+MODELS, OUT = Path("runs/study"), Path("docs/studies")
+
+
+def _setting(
+    config: Path, overrides: list[str] | None, seeds: str, tasks: str, count: int, models: Path, target: float
+) -> Setting:
+    """Check what was given before anything is trained. Raises ConfigError."""
+    from mythos.cli.sweeping import Progress
+    from mythos.data.tasks import TASKS
+    from mythos.study.studies import Setting
+
+    try:
+        numbers = tuple(int(seed) for seed in seeds.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds {seeds!r} is no list of whole numbers.", "For example: 1,2,3.") from None
+    names = tuple(tasks.split(","))
+    if unknown := [name for name in names if name not in TASKS]:
+        raise ConfigError(f"--tasks: there is no task {unknown[0]!r}.", f"Choose from {', '.join(TASKS)}.")
+    setting = Setting(config, tuple(overrides or ()), numbers, names, count, models, target, Progress())
+    if setting.config().model.family != "recurrent" or not setting.config().data.answers_only:
+        raise ConfigError(f"{config} is no recipe for a study.", "It needs a recurrent model and data.answers_only.")
+    return setting
+
+
+def halting(
+    config: Recipe = RECIPE,
+    seeds: Seeds = FIVE,
+    tasks: Tasks = THREE,
+    questions: Count = 500,
+    models: Models = MODELS,
+    target: Target = 0.005,
+    out: Out = OUT,
+    overrides: Overrides = None,
+) -> None:
+    """Do loops follow difficulty? Accuracy, executed loops and their correlation with difficulty, per task and rule."""
+    from mythos.study.studies import halting as measure
+    from mythos.study.summary import groups, halting_holds, told
+
+    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target))
+    holds = {(task, rule): (accurate, met) for task, rule, accurate, met in halting_holds(rows)}
+    table = []
+    for (task, rule), each in groups(rows, "task", "rule").items():
+        cells = [told((r[key] for r in each), percent=key != "correlation") for key in HALTING]
+        table.append(
+            [task, rule, *cells, f"{holds[task, rule][0]} of {len(each)}", f"{holds[task, rule][1]} of {len(each)}"]
+        )
+    best = max(
+        {row["rule"] for row in rows}, key=lambda rule: sum(met for (_, r), (_, met) in holds.items() if r == rule)
+    )
+    lines = [
+        (task, *_mean_loops([r for r in each if r["rule"] == best])) for (task,), each in groups(rows, "task").items()
+    ]
+    seen = sum(holds[task, best][1] for task in tasks.split(","))
+    paragraph = (
+        f"Under `{best}`, {seen} of {len(tasks.split(',')) * len(seeds.split(','))} pairs of task and seed meet all three aims: "
+        "at most 40% of the full loops executed over all tokens, at most 0.5 points of accuracy lost, and a rank correlation "
+        "of at least 0.85 between an answer's loops and its difficulty. ± is a 95% interval over seeds."
+    )
+    head = ["task", "rule", "full accuracy %", "accuracy %", "executed %", "correlation", "≥ 99% in range", "aims met"]
+    _write(
+        out,
+        "halting",
+        "Halting and difficulty",
+        paragraph,
+        head,
+        table,
+        f"mean loops over difficulty, {best}",
+        lines,
+        rows,
+    )
+
+
+OVER_LOOPS = "accuracy (%) over multiples of the full loops"
+HALTING = ("full_accuracy", "accuracy", "executed", "correlation")
+
+
+def _mean_loops(rows: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """Difficulties, and the mean loops of each over seeds."""
+    difficulties = sorted({int(d) for row in rows for d in row["loops_of_difficulty"]})
+    return [*map(float, difficulties)], [
+        sum(row["loops_of_difficulty"][d] for row in rows) / len(rows) for d in difficulties
+    ]
+
+
+def extrapolation(
+    config: Recipe = RECIPE,
+    seeds: Seeds = FIVE,
+    tasks: Tasks = THREE,
+    questions: Count = 500,
+    models: Models = MODELS,
+    out: Out = OUT,
+    overrides: Overrides = None,
+) -> None:
+    """Is depth safe, and does more of it help? Accuracy at 1, 2, 4 and 8 times the full loops, in range and beyond."""
+    from mythos.study.studies import DEEPER
+    from mythos.study.studies import extrapolation as measure
+    from mythos.study.summary import groups, interval, told
+
+    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, 0.0))
+    table, lines = [], []
+    for (task, split), each in groups(rows, "task", "split").items():
+        at = {times: [r["accuracy"] for r in each if r["times"] == times] for times in DEEPER}
+        table.append([task, split, *(told(at[times], percent=True) for times in DEEPER)])
+        lines.append((f"{task}, {split}", [*map(float, DEEPER)], [100 * interval(at[times])[0] for times in DEEPER]))
+    safe, gains = _extremes(rows)
+    paragraph = (
+        f"In range the largest loss of any task and seed at 8 times the full loops is {100 * safe:.1f} points; on instances that "
+        f"are harder than any in training, twice the loops gain between {100 * min(gains):.1f} and {100 * max(gains):.1f} points, "
+        "over tasks and seeds. ± is a 95% interval over seeds."
+    )
+    head = ["task", "instances", *(f"{times}× %" for times in DEEPER)]
+    _write(
+        out,
+        "extrapolation",
+        "More loops than trained",
+        paragraph,
+        head,
+        table,
+        OVER_LOOPS,
+        lines,
+        rows,
+    )
+
+
+def _extremes(rows: list[dict[str, Any]]) -> tuple[float, list[float]]:
+    """The most that 8 times the loops lose in range, and what twice the loops gain on harder instances."""
+    at = {(r["seed"], r["task"], r["split"], r["times"]): r["accuracy"] for r in rows}
+    pairs = {(seed, task) for seed, task, _, _ in at}
+    losses = [at[s, t, "trained", 1] - at[s, t, "trained", 8] for s, t in pairs]
+    return max(losses), [at[s, t, "harder", 2] - at[s, t, "harder", 1] for s, t in pairs]
+
+
+def objectives(
+    config: Recipe = RECIPE,
+    seeds: Seeds = "1,2,3",
+    tasks: Tasks = THREE,
+    variants: Annotated[str, typer.Option("--variants", help="Which, with commas between; left out, all.")] = "",
+    questions: Count = 300,
+    models: Models = MODELS,
+    target: Target = 0.005,
+    out: Out = OUT,
+    overrides: Overrides = None,
+) -> None:
+    """Objectives and mechanisms side by side: quality, executed loops, correlation, behaviour at 2, 4 and 8 times the loops."""
+    from mythos.study.studies import DEEPER, VARIANTS
+    from mythos.study.studies import objectives as measure
+    from mythos.study.summary import groups, interval, told
+
+    chosen = variants.split(",") if variants else [*VARIANTS]
+    if unknown := [name for name in chosen if name not in VARIANTS]:
+        raise ConfigError(f"--variants: there is no {unknown[0]!r}.", f"Choose from {', '.join(VARIANTS)}.")
+    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target), chosen)
+    keys = [*(f"accuracy_{times}x" for times in DEEPER), "stopped_accuracy", "executed", "correlation"]
+    table, lines = [], []
+    for (variant,), each in groups(rows, "variant").items():
+        table.append([variant, *(told((r[key] for r in each), percent=key != "correlation") for key in keys)])
+        lines.append((variant, [*map(float, DEEPER)], [100 * interval(r[key] for r in each)[0] for key in keys[:4]]))
+    paragraph = (
+        "Each row is the recipe with one thing changed; accuracy is the mean over tasks, with every token at 1, 2, 4 and 8 times "
+        "the full loops, then under the calibrated rule that saves most, with the share of loops it executes and the rank "
+        "correlation of an answer's loops with its difficulty. ± is a 95% interval over seeds."
+    )
+    head = ["variant", *(f"{times}× %" for times in DEEPER), "stopped %", "executed %", "correlation"]
+    _write(
+        out,
+        "objectives",
+        "Objectives compared",
+        paragraph,
+        head,
+        table,
+        OVER_LOOPS,
+        lines,
+        rows,
+    )
+
+
+def _write(
+    out: Path,
+    name: str,
+    title: str,
+    paragraph: str,
+    head: list[str],
+    table: list[list[str]],
+    chart_title: str,
+    lines: Sequence[Line],
+    rows: list[dict[str, Any]],
+) -> None:
+    """The report as Markdown, and its rows as JSON for whoever wants other tables."""
+    import sys
+
+    command = f"mythos {' '.join(sys.argv[1:])}"
+    ticks = sorted({x for _, xs, _ in lines for x in xs})
+    cells = [head, ["---"] * len(head), *table]
+    text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    picture = draw(chart_title, lines, ticks=ticks, colour=False)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.md").write_text(
+        f"# {title}\n\n{paragraph}\n\n{text}\n\n```\n{picture}\n```\n\n"
+        f"Made by `{command}`; every row is in [{name}.json]({name}.json).\n",
+        encoding="utf-8",
+    )
+    (out / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print(text)
+    print(picture)
+    say(paragraph)
+    say(f"Wrote {out / name}.md.")

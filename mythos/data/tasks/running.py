@@ -1,0 +1,71 @@
+"""Tasks that change a state step by step and ask for it on the way: shells, parity, arithmetic modulo 5.
+
+`Azx?By?C`: from A, z and x lead to B, and y from there to C. An answer's difficulty is the number of steps that lie before it.
+Training does not show answers to the model (see `mythos.data.answers`), else every one would be a step from the last.
+
+Steps that change nothing are a little more frequent than others, so that a state says something of the next one. Without that, a
+state and a step are each worthless alone, and small models stay at chance for hundreds of steps (docs/LOG.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mythos.data.tasks.task import Example, Task
+
+ASK = "?"
+_ASKED = 0.5  # share of the steps after which the state is asked for; always after the last
+_IDLE = 0.4  # share of the steps that are made to change nothing, besides those that happen to
+_MODULUS = 5
+
+
+def _running(rng: np.random.Generator, start: str, steps: Sequence[tuple[str, str]]) -> Example:
+    """Steps as (text, state after it, one character)."""
+    text, answer, difficulty = start, [], []
+    for number, (step, state) in enumerate(steps, 1):
+        text += step
+        if number == len(steps) or rng.random() < _ASKED:
+            text += ASK + state
+            answer.append((len(text) - 1, len(text)))
+            difficulty.append(number)
+    return Example(text, tuple(answer), tuple(difficulty))
+
+
+def _shells(rng: np.random.Generator, steps: int) -> Example:
+    """The ball is under shell A, B or C; x leaves A where it is and swaps the other two, y leaves B, z leaves C."""
+    at = start = int(rng.integers(3))
+    made = []
+    for _ in range(steps):
+        stays = at if rng.random() < _IDLE else int(rng.integers(3))
+        at = at if at == stays else 3 - at - stays
+        made.append(("xyz"[stays], "ABC"[at]))
+    return _running(rng, "ABC"[start], made)
+
+
+def _parity(rng: np.random.Generator, steps: int) -> Example:
+    """`#101?0`: whether the number of ones is odd."""
+    odd, made = 0, []
+    for _ in range(steps):
+        bit = int(rng.random() > 0.5 + _IDLE / 2)
+        odd ^= bit
+        made.append((str(bit), str(odd)))
+    return _running(rng, "#", made)
+
+
+def _modular(rng: np.random.Generator, steps: int) -> Example:
+    """`3+4*2?4`: from left to right, modulo 5. No factor is 0, so that every step counts."""
+    value = start = int(rng.integers(_MODULUS))
+    made = []
+    for _ in range(steps):
+        times = bool(rng.integers(2))
+        operand = int(times) if rng.random() < _IDLE else int(rng.integers(times, _MODULUS))
+        value = (value * operand if times else value + operand) % _MODULUS
+        made.append((f"{'*' if times else '+'}{operand}", str(value)))
+    return _running(rng, str(start), made)
+
+
+SHELLS = Task("shells", "swaps of shells", range(1, 9), range(9, 17), _shells)
+PARITY = Task("parity", "bits to be added", range(1, 9), range(9, 17), _parity)
+MODULAR = Task("modular", "operations one after the other", range(1, 9), range(9, 17), _modular)

@@ -1,0 +1,169 @@
+"""When a finished model may stop: the threshold of every exit rule that saves most without losing more than it may.
+
+Held-out windows are dealt out in two halves. On one the gate is fitted and every rule's threshold is chosen, with the rule in
+force; on the other what they save is measured. The rule that saves most FLOPs there, its own included, and keeps to the target
+becomes the default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from mythos.contract.config import RecurrentConfig
+from mythos.contract.errors import ConfigError
+from mythos.data.answers import Answers
+from mythos.data.loader import HeldOutDocument
+from mythos.evals.bits import Evaluation, evaluate
+from mythos.evals.depth_rules import RulePoint, label, longest_windows, mean_span, measured
+from mythos.evals.depth_thresholds import Choice, ladder, would_run
+from mythos.evals.gate_fit import GateFitter
+from mythos.infer.exits import exits_of, make_exit
+from mythos.models.build import Model
+from mythos.models.recurrent import RecurrentModel
+
+MARGINS = (1, 4, 16)
+"""What reading out too early may cost a token for the gate to call it little, in targets: most tokens cost nothing."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A rule at its threshold, measured on the second half. `loss_added` is in nats per token against the full depth."""
+
+    rule: str
+    point: RulePoint
+    loss_added: float
+
+    @property
+    def exit(self) -> str:
+        """As `--exit` takes it."""
+        return self.rule if self.rule in ("fixed", "act") else label(self.rule, self.point.threshold)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Rules at no more than `target` nats per token lost, most FLOPs saved first; the default is the first that keeps to it.
+
+    `fitted_on` and `tokens` are the scored tokens of the two halves, `loss` is that of all `loops` loops on the second.
+    """
+
+    target: float
+    loops: int
+    fitted_on: int
+    tokens: int
+    loss: float
+    rules: tuple[Calibrated, ...]
+    default: str
+    gate: nn.Linear | None
+
+
+class _Half:
+    """Windows of text, and what a rule makes of them."""
+
+    def __init__(
+        self, model: Model, pieces: Sequence[np.ndarray], context: int, loops: int, answers: Answers | None
+    ) -> None:
+        self.model, self.pieces, self.context, self.loops, self.answers = model, pieces, context, loops, answers
+        self.documents = [HeldOutDocument(str(number), piece, 0, answers) for number, piece in enumerate(pieces)]
+        self.full = self.evaluate(("fixed", make_exit("fixed", model.config)))
+
+    def evaluate(self, rule: tuple[str, object]) -> Evaluation:
+        return evaluate(self.model, self.documents, context=self.context, n_loops=self.loops, exit=rule[1])  # type: ignore[arg-type]
+
+    def added(self, name: str, choice: Choice) -> float:
+        """Nats per token that the rule loses against the full depth."""
+        return self.evaluate((name, choice[1])).loss - self.full.loss
+
+    def measure(self, name: str, choice: Choice) -> Calibrated:
+        config = self.model.config
+        assert isinstance(config, RecurrentConfig)
+        found = self.evaluate((name, choice[1]))
+        point = measured(config, name, choice[0], mean_span(self.pieces), self.loops, found, self.full)
+        return Calibrated(name, point, found.loss - self.full.loss)
+
+
+def calibrate(
+    model: Model,
+    documents: Sequence[HeldOutDocument],
+    context: int,
+    target: float,
+    *,
+    loops: int | None = None,
+    max_tokens: int | None = None,
+    progress: Callable[[str], None] = lambda what: None,
+) -> Calibration:
+    """Fit the gate and every rule's threshold for at most `target` nats per token lost against `loops` loops.
+
+    The gate is put into the model and its configuration, but for models with ACT. Over the longest windows that hold about
+    `max_tokens` tokens. Raises ConfigError for a dense model, a single loop, or too little text.
+    """
+    if not isinstance(model, RecurrentModel):
+        raise ConfigError("A dense model has no loops to stop early.", "Calibrate a recurrent checkpoint.")
+    most = loops or model.config.loops
+    if most < 2:
+        raise ConfigError("With one loop there is nothing to stop early.", "Give --loops at least 2.")
+    pieces = longest_windows(documents, context, max_tokens)
+    if len(pieces) < 4:
+        raise ConfigError(f"{len(pieces)} windows of text are too few to calibrate on.", "Give more --max-tokens.")
+    fitting, testing = (_Half(model, pieces[start::2], context, most, documents[0].answers) for start in (0, 1))
+    if model.config.halting != "act":
+        _fit_gate(model, fitting, target, progress)
+    chosen = {name: _choose(name, fitting, target, progress) for name in exits_of(model.config) if name != "fixed"}
+    rules = []
+    for name, choice in chosen.items():
+        if choice is not None:
+            progress(f"measuring {name}")
+            rules.append(testing.measure(name, choice))
+    rules.sort(key=lambda rule: -rule.point.flops_saved)
+    keep = [rule for rule in rules if rule.loss_added <= target and rule.point.flops_saved > 0]
+    return Calibration(
+        target=target,
+        loops=most,
+        fitted_on=fitting.full.tokens,
+        tokens=testing.full.tokens,
+        loss=testing.full.loss,
+        rules=tuple(rules),
+        default=keep[0].exit if keep else "fixed",
+        gate=model.halt if model.config.halting == "gate" else None,
+    )
+
+
+def _fit_gate(model: RecurrentModel, half: _Half, target: float, progress: Callable[[str], None]) -> None:
+    """Give the model the probe that saves most on this half."""
+    progress("observing states for the gate")
+    fitter = GateFitter(model, half.pieces, half.loops, half.answers)
+    model.config = model.config.model_copy(update={"halting": "gate"})
+    best, saved = None, -math.inf
+    for margin in MARGINS:
+        progress(f"fitting the gate to ε = {margin * target:g}")
+        model.halt = fitter.fit(margin * target)
+        choice = _choose("gate", half, target, progress)
+        found = half.measure("gate", choice).point.loops_saved if choice else -1.0
+        if found > saved:
+            best, saved = model.halt, found
+    model.halt = best
+
+
+def _choose(name: str, half: _Half, target: float, progress: Callable[[str], None]) -> Choice | None:
+    """Of the ladder's thresholds the one with the fewest loops that keeps to the target; None where none does.
+
+    Found by halving: the more loops, the less is lost.
+    """
+    config = half.model.config
+    assert isinstance(config, RecurrentConfig)
+    steps = list(ladder(name, config))
+    means = would_run(half.model, half.pieces, half.loops, [rule for _, rule in steps], half.answers)
+    steps = [steps[i] for i in sorted(range(len(steps)), key=lambda i: means[i])]
+    low, high = 0, len(steps)  # those below `low` lose too much, those from `high` on do not
+    while low < high:
+        middle = (low + high) // 2
+        progress(label(name, steps[middle][0]))
+        if half.added(name, steps[middle]) <= target:
+            high = middle
+        else:
+            low = middle + 1
+    return steps[high] if high < len(steps) else None

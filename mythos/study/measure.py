@@ -1,0 +1,103 @@
+"""What a model answers to questions of known difficulty, and how many loops it spends on each.
+
+B examples, T positions. An example is a row of its own, after the mark that opens a document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mythos.data.answers import IGNORED, Answers
+from mythos.data.tasks import Task, examples
+from mythos.data.tokenizer import Tokenizer
+from mythos.models.halting import ExitRule
+from mythos.models.recurrent import RecurrentModel
+
+BEYOND_TRAINING = 7_000_000
+"""Seed of the questions: documents of a corpus are numbered, and none gets as far."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """inputs, targets [B, T] (IGNORED where nothing is asked), difficulty [B, T] of what is asked, `within` [B, T] the text."""
+
+    inputs: Tensor
+    targets: Tensor
+    difficulty: Tensor
+    within: Tensor
+
+    @property
+    def asked(self) -> Tensor:
+        """[B, T]: where a character of known difficulty is to be told."""
+        return self.difficulty >= 0
+
+
+def questions(task: Task, difficulties: range, count: int, tokenizer: Path) -> Questions:
+    """`count` examples that no corpus holds, difficulties drawn evenly."""
+    encoder, answers = Tokenizer.load(tokenizer), Answers(tokenizer)
+    made = list(examples(task, difficulties, count, (BEYOND_TRAINING,)))
+    rows = [[encoder.eot, *encoder.encode(f"{example.text}\n")] for example in made]
+    width = max(map(len, rows))
+    tokens, difficulty = np.full((count, width), encoder.eot), np.full((count, width), -1)
+    within = np.zeros((count, width), dtype=bool)
+    for row, (ids, example) in enumerate(zip(rows, made, strict=True)):
+        tokens[row, : len(ids)], within[row, : len(ids)] = ids, True
+        difficulty[row, example.positions] = example.difficulty  # the token before it, and the mark that opens the row
+    inputs, targets = answers.ask(tokens[:, :-1], tokens[:, 1:])
+    asked = torch.from_numpy(difficulty[:, :-1])
+    return Questions(
+        torch.from_numpy(inputs),
+        torch.where(asked >= 0, torch.from_numpy(targets), IGNORED),
+        asked,
+        torch.from_numpy(within[:, 1:]),
+    )
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Share of answers that were right; loops of every answer and its difficulty [N]; mean loops of all tokens, counted as
+    block evaluations, which is what was computed."""
+
+    accuracy: float
+    right: np.ndarray
+    loops: np.ndarray
+    difficulty: np.ndarray
+    executed: float
+
+    @property
+    def correlation(self) -> float:
+        """Spearman's, between the loops of an answer and its difficulty; NaN where all loops are the same."""
+        from scipy.stats import spearmanr
+
+        if len(set(self.loops.tolist())) < 2:
+            return float("nan")
+        return float(spearmanr(self.loops, self.difficulty).statistic)
+
+    def of_difficulty(self) -> dict[int, tuple[float, float]]:
+        """Accuracy and mean loops per difficulty."""
+        each = {}
+        for d in sorted(set(self.difficulty.tolist())):
+            at = self.difficulty == d
+            each[d] = float(self.right[at].mean()), float(self.loops[at].mean())
+        return each
+
+
+@torch.no_grad()
+def answer(model: RecurrentModel, asked: Questions, loops: int, exit: ExitRule | None = None) -> Answered:
+    """Answer all questions with at most `loops` loops per token, or fewer by a rule."""
+    model.eval()
+    output = model(asked.inputs, loops, exit=exit)
+    right = output.logits.argmax(-1) == asked.targets
+    loops_of = output.telemetry.loops
+    return Answered(
+        float(right[asked.asked].float().mean()),
+        right[asked.asked].numpy(),
+        loops_of[asked.asked].numpy(),
+        asked.difficulty[asked.asked].numpy(),
+        float(loops_of[asked.within].float().mean()),
+    )

@@ -1,0 +1,149 @@
+"""The three studies: rows of plain numbers, one per model and measurement, for whoever prints them.
+
+`full` loops are `model.loops` of the recipe: what every token runs where nothing stops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mythos.contract.config import Config, RecurrentConfig
+from mythos.contract.load import load_config
+from mythos.data.prepare import prepare
+from mythos.data.tasks import TASKS, Task
+from mythos.evals.bits import choose_documents
+from mythos.evals.calibration import calibrate
+from mythos.infer.exits import make_exit
+from mythos.study.measure import Answered, answer, questions
+from mythos.study.trained import Trained, trained
+
+CALIBRATION_TOKENS = 4096
+DEEPER = (1, 2, 4, 8)
+"""Multiples of the full loops."""
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "depth_supervised": (),
+    "fixed loops": ("objective.loop_sampling=fixed",),
+    "loop index": ("model.loop_index_embedding=true",),
+    "LoRA": ("model.loop_lora_rank=4",),
+    "no LTI": ("model.injection=none",),
+    "warm-up loops": ("objective.warmup_loops=8", "objective.warmup_loops_from=0"),
+    "mixed exits": ("objective.mixed_exits=0.25",),
+    "entropy_gate": ("objective.kind=entropy_gate",),
+    "act": ("objective.kind=act", "model.halting=act"),
+}
+"""Objectives and mechanisms that are compared: each is the recipe with these settings."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a study takes: the recipe with its overrides, seeds, tasks, questions per task, and where models are kept."""
+
+    recipe: Path
+    overrides: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tasks: tuple[str, ...]
+    count: int
+    folder: Path
+    target: float
+    progress: Callable[[str], None]
+
+    def config(self, *more: str) -> Config:
+        """The recipe, perhaps with further overrides. Raises ConfigError."""
+        return load_config(self.recipe, [*self.overrides, *more])
+
+    def models(self, *more: str) -> Iterator[Trained]:
+        """A model per seed, trained as they are asked for."""
+        for seed in self.seeds:
+            yield trained(self.config(*more), seed, self.folder, self.progress)
+
+    def answers(self, model: Trained, task: Task, harder: bool, loops: int, exit: str = "fixed") -> Answered:
+        """The task's questions, trained or harder, answered by a model."""
+        asked = questions(task, task.harder if harder else task.trained, self.count, model.path / "tokenizer.json")
+        return answer(model.model, asked, loops, make_exit(exit, model.model.config))
+
+
+def loops_of(model: Trained) -> int:
+    """The full loops."""
+    assert isinstance(model.config.model, RecurrentConfig)
+    return model.config.model.loops
+
+
+def rules_of(setting: Setting, model: Trained) -> list[str]:
+    """Exit rules at the thresholds that calibration on held-out text gives; fits the model's gate anew."""
+    corpus = prepare(model.config.data, model.config.model.vocab_size)
+    documents = choose_documents(corpus.split("held_out"), CALIBRATION_TOKENS)
+    found = calibrate(
+        model.model,
+        documents,
+        model.config.train.sequence,
+        setting.target,
+        loops=loops_of(model),
+        max_tokens=CALIBRATION_TOKENS,
+        progress=lambda what: None,
+    )
+    return [rule.exit for rule in found.rules]
+
+
+def halting(setting: Setting) -> list[dict[str, Any]]:
+    """Per seed, task and rule: accuracy at full loops and under the rule, executed share, correlation with difficulty."""
+    rows = []
+    for model in setting.models():
+        loops, rules = loops_of(model), rules_of(setting, model)
+        for name in setting.tasks:
+            setting.progress(f"seed {model.seed}, {name}: {', '.join(rules)}")
+            full = setting.answers(model, TASKS[name], False, loops)
+            for exit in rules:
+                row = {"seed": model.seed, "task": name, "rule": exit.partition(":")[0], "exit": exit}
+                rows.append(row | beside(full, setting.answers(model, TASKS[name], False, loops, exit), loops))
+    return rows
+
+
+def beside(full: Answered, stopped: Answered, loops: int) -> dict[str, Any]:
+    """A rule's answers beside those of the full loops."""
+    return {
+        "full_accuracy": full.accuracy,
+        "accuracy": stopped.accuracy,
+        "executed": stopped.executed / loops,
+        "executed_answers": float(stopped.loops.mean()) / loops,
+        "correlation": stopped.correlation,
+        "loops_of_difficulty": {d: mean for d, (_, mean) in stopped.of_difficulty().items()},
+    }
+
+
+def extrapolation(setting: Setting) -> list[dict[str, Any]]:
+    """Per seed, task and split: accuracy at multiples of the full loops, everyone running all of them."""
+    rows = []
+    for model in setting.models():
+        for name in setting.tasks:
+            for split in ("trained", "harder"):
+                setting.progress(f"seed {model.seed}, {name}, {split}")
+                for times in DEEPER:
+                    loops = times * loops_of(model)
+                    found = setting.answers(model, TASKS[name], split == "harder", loops)
+                    row = {"seed": model.seed, "task": name, "split": split, "times": times, "loops": loops}
+                    rows.append(row | {"accuracy": found.accuracy})
+    return rows
+
+
+def objectives(setting: Setting, variants: Sequence[str]) -> list[dict[str, Any]]:
+    """Per variant and seed, over all tasks: accuracy at multiples of the full loops; the best calibrated rule's loops."""
+    rows = []
+    for variant in variants:
+        for model in setting.models(*VARIANTS[variant]):
+            setting.progress(f"{variant}, seed {model.seed}")
+            loops = loops_of(model)
+            row: dict[str, Any] = {"variant": variant, "seed": model.seed, "loss": model.loss}
+            for times in DEEPER:
+                each = [setting.answers(model, TASKS[name], False, times * loops).accuracy for name in setting.tasks]
+                row[f"accuracy_{times}x"] = sum(each) / len(each)
+            rules = rules_of(setting, model)
+            row["exit"] = rules[0] if rules else "fixed"
+            stopped = [setting.answers(model, TASKS[name], False, loops, row["exit"]) for name in setting.tasks]
+            row["stopped_accuracy"] = sum(s.accuracy for s in stopped) / len(stopped)
+            row["executed"] = sum(s.executed for s in stopped) / len(stopped) / loops
+            row["correlation"] = sum(s.correlation for s in stopped) / len(stopped)
+            rows.append(row)
+    return rows
