@@ -23,7 +23,7 @@ TAKES = {
     "--tasks": ("--context", "--limit", "--few-shot"),
     "--dataset": TEXT_OPTIONS,
     "--text": TEXT_OPTIONS,
-    HELD_OUT: ("--max-tokens",),
+    HELD_OUT: ("--max-tokens", "--tenths"),
 }
 """What can be evaluated on, and the options that go with it, besides --loops and --exit."""
 
@@ -73,6 +73,10 @@ def evaluate(
     few_shot: Annotated[
         int | None, typer.Option("--few-shot", min=0, help="Worked examples before each; left out, as the task says.")
     ] = None,
+    by_tenths: Annotated[
+        bool,
+        typer.Option("--tenths", help="Loops of the most predictable to the hardest tenth, by the exit rule of chat."),
+    ] = False,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
@@ -87,6 +91,7 @@ def evaluate(
     from mythos.evals.depth import parse_loops
 
     given = {"--text": text, "--dataset": dataset, "--tasks": tasks, "--max-tokens": max_tokens, "--text-key": text_key}
+    given |= {"--tenths": by_tenths or None}
     given |= {"--context": context, "--stride": stride, "--limit": limit, "--few-shot": few_shot}
     counts = parse_loops(loops) if loops is not None else ()
     check_together(given, sweep=len(counts) > 1)
@@ -98,7 +103,9 @@ def evaluate(
     source = source_of(text, dataset, text_key)
     if dataset and max_tokens is None and len(counts) < 2:
         max_tokens = DATASET_TOKENS
-    if len(counts) > 1:
+    if by_tenths:
+        on_tenths(loaded, settings["loops"], exit, max_tokens, as_json)
+    elif len(counts) > 1:
         from mythos.cli.sweeping import run_sweep
 
         run_sweep(loaded, counts, exit, max_tokens, as_json, source, context)
@@ -114,7 +121,7 @@ def check_together(given: Mapping[str, Any], sweep: bool) -> None:
     kind = next((kind for kind in TAKES if kind in named), HELD_OUT)
     if sweep and kind == "--tasks":
         raise ConfigError("--tasks takes one loop count.", "Give --loops one number, and evaluate again for others.")
-    takes = [name for name in TAKES[kind] if not (sweep and name == "--stride")]
+    takes = [name for name in TAKES[kind] if not (sweep and name in ("--stride", "--tenths"))]
     for name in named:
         if name not in (kind, *takes):
             what = f"a sweep over depth of {kind}" if sweep else kind
@@ -173,6 +180,29 @@ def on_text(checkpoint: Checkpoint, source: SourceConfig, as_json: bool, **setti
     )
     if result["skipped"]:
         say(result["summary"])
+
+
+def on_tenths(
+    checkpoint: Checkpoint, loops: int | None, exit: str | None, max_tokens: int | None, as_json: bool
+) -> None:
+    """Loops in tenths of the held-out tokens, by the checkpoint's own exit rule and loops unless others are asked for."""
+    from mythos.evals.checkpoint import own_documents
+    from mythos.evals.tenths import tenths
+    from mythos.infer.exits import make_exit
+
+    infer = checkpoint.config.infer
+    documents, context = own_documents(checkpoint, max_tokens or None)
+    spec, most = exit or infer.exit, loops or infer.loops or None
+    found = tenths(checkpoint.model, documents, context, most, make_exit(spec, checkpoint.config.model))
+    if as_json:
+        facts = {"tokens": found.tokens, "exit": spec, "loss": found.losses, "loops": found.loops, "ratio": found.ratio}
+        print_json({"checkpoint": str(checkpoint.path), **facts})
+        return
+    say(f"{found.tokens:,} held-out tokens, exit rule {spec}.")
+    print(f"\n{'tenth':>5}{'nats':>9}{'loops':>8}")
+    for number, (loss, ran) in enumerate(zip(found.losses, found.loops, strict=True), 1):
+        print(f"{number:>5}{loss:>9.4f}{ran:>8.2f}")
+    print(f"\nThe hardest tenth runs {found.ratio:.2f} times the loops of the easiest.")
 
 
 def shared_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from mythos.contract.errors import ConfigError
 if TYPE_CHECKING:
     from mythos.study.studies import Setting
 
-RECIPE = Path(__file__).resolve().parents[2] / "configs" / "train" / "reasoner.yaml"
+RECIPE = Path(__file__).resolve().parents[2] / "configs" / "train" / "steps.yaml"
 Recipe = Annotated[Path, typer.Option("--config", metavar="YAML", help="Recipe that every model is trained by.")]
 Seeds = Annotated[str, typer.Option("--seeds", metavar="N[,N]…", help="Seeds, one model each.")]
 Tasks = Annotated[str, typer.Option("--tasks", metavar="TASK[,TASK]…", help="Tasks that are asked.")]
@@ -160,7 +160,7 @@ def _extremes(rows: list[dict[str, Any]]) -> tuple[float, list[float]]:
 def objectives(
     config: Recipe = RECIPE,
     seeds: Seeds = "1,2,3",
-    tasks: Tasks = THREE,
+    tasks: Tasks = "shells",
     variants: Annotated[str, typer.Option("--variants", help="Which, with commas between; left out, all.")] = "",
     questions: Count = 300,
     models: Models = MODELS,
@@ -177,15 +177,15 @@ def objectives(
     if unknown := [name for name in chosen if name not in VARIANTS]:
         raise ConfigError(f"--variants: there is no {unknown[0]!r}.", f"Choose from {', '.join(VARIANTS)}.")
     rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target), chosen)
-    keys = [*(f"accuracy_{times}x" for times in DEEPER), "stopped_accuracy", "executed", "correlation"]
+    keys = [*(f"accuracy_{times}x" for times in DEEPER), "accuracy", "executed", "correlation"]
     table, lines = [], []
     for (variant,), each in groups(rows, "variant").items():
         table.append([variant, *(told((r[key] for r in each), percent=key != "correlation") for key in keys)])
         lines.append((variant, [*map(float, DEEPER)], [100 * interval(r[key] for r in each)[0] for key in keys[:4]]))
     paragraph = (
-        "Each row is the recipe with one thing changed; accuracy is the mean over tasks, with every token at 1, 2, 4 and 8 times "
+        "Each row is the recipe with one thing changed; accuracy is that of every token at 1, 2, 4 and 8 times "
         "the full loops, then under the calibrated rule that saves most, with the share of loops it executes and the rank "
-        "correlation of an answer's loops with its difficulty. ± is a 95% interval over seeds."
+        "correlation of an answer's loops with its difficulty. ± is a 95% interval over seeds and tasks."
     )
     head = ["variant", *(f"{times}× %" for times in DEEPER), "stopped %", "executed %", "correlation"]
     _write(

@@ -1,6 +1,6 @@
 """The three studies: rows of plain numbers, one per model and measurement, for whoever prints them.
 
-`full` loops are `model.loops` of the recipe: what every token runs where nothing stops it.
+`full` loops are `model.max_loops` of the recipe, the most that training draws.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no LTI": ("model.injection=none",),
     "warm-up loops": ("objective.warmup_loops=8", "objective.warmup_loops_from=0"),
     "mixed exits": ("objective.mixed_exits=0.25",),
-    "entropy_gate": ("objective.kind=entropy_gate",),
+    "entropy_gate": ("objective.kind=entropy_gate", "model.halting=gate", "objective.gate_share=0"),
     "act": ("objective.kind=act", "model.halting=act"),
 }
 """Objectives and mechanisms that are compared: each is the recipe with these settings."""
@@ -54,10 +54,11 @@ class Setting:
         """The recipe, perhaps with further overrides. Raises ConfigError."""
         return load_config(self.recipe, [*self.overrides, *more])
 
-    def models(self, *more: str) -> Iterator[Trained]:
-        """A model per seed, trained as they are asked for."""
+    def models(self, *more: str) -> Iterator[tuple[str, Trained]]:
+        """A model per seed and task, trained as they are asked for."""
         for seed in self.seeds:
-            yield trained(self.config(*more), seed, self.folder, self.progress)
+            for task in self.tasks:
+                yield task, trained(self.config(f"data.task={task}", *more), seed, self.folder, self.progress)
 
     def answers(self, model: Trained, task: Task, harder: bool, loops: int, exit: str = "fixed") -> Answered:
         """The task's questions, trained or harder, answered by a model."""
@@ -68,7 +69,7 @@ class Setting:
 def loops_of(model: Trained) -> int:
     """The full loops."""
     assert isinstance(model.config.model, RecurrentConfig)
-    return model.config.model.loops
+    return model.config.model.max_loops
 
 
 def rules_of(setting: Setting, model: Trained) -> list[str]:
@@ -90,14 +91,13 @@ def rules_of(setting: Setting, model: Trained) -> list[str]:
 def halting(setting: Setting) -> list[dict[str, Any]]:
     """Per seed, task and rule: accuracy at full loops and under the rule, executed share, correlation with difficulty."""
     rows = []
-    for model in setting.models():
+    for name, model in setting.models():
         loops, rules = loops_of(model), rules_of(setting, model)
-        for name in setting.tasks:
-            setting.progress(f"seed {model.seed}, {name}: {', '.join(rules)}")
-            full = setting.answers(model, TASKS[name], False, loops)
-            for exit in rules:
-                row = {"seed": model.seed, "task": name, "rule": exit.partition(":")[0], "exit": exit}
-                rows.append(row | beside(full, setting.answers(model, TASKS[name], False, loops, exit), loops))
+        setting.progress(f"seed {model.seed}, {name}: {', '.join(rules)}")
+        full = setting.answers(model, TASKS[name], False, loops)
+        for exit in rules:
+            row = {"seed": model.seed, "task": name, "rule": exit.partition(":")[0], "exit": exit}
+            rows.append(row | beside(full, setting.answers(model, TASKS[name], False, loops, exit), loops))
     return rows
 
 
@@ -116,34 +116,30 @@ def beside(full: Answered, stopped: Answered, loops: int) -> dict[str, Any]:
 def extrapolation(setting: Setting) -> list[dict[str, Any]]:
     """Per seed, task and split: accuracy at multiples of the full loops, everyone running all of them."""
     rows = []
-    for model in setting.models():
-        for name in setting.tasks:
-            for split in ("trained", "harder"):
-                setting.progress(f"seed {model.seed}, {name}, {split}")
-                for times in DEEPER:
-                    loops = times * loops_of(model)
-                    found = setting.answers(model, TASKS[name], split == "harder", loops)
-                    row = {"seed": model.seed, "task": name, "split": split, "times": times, "loops": loops}
-                    rows.append(row | {"accuracy": found.accuracy})
+    for name, model in setting.models():
+        for split in ("trained", "harder"):
+            setting.progress(f"seed {model.seed}, {name}, {split}")
+            for times in DEEPER:
+                loops = times * loops_of(model)
+                found = setting.answers(model, TASKS[name], split == "harder", loops)
+                row = {"seed": model.seed, "task": name, "split": split, "times": times, "loops": loops}
+                rows.append(row | {"accuracy": found.accuracy})
     return rows
 
 
 def objectives(setting: Setting, variants: Sequence[str]) -> list[dict[str, Any]]:
-    """Per variant and seed, over all tasks: accuracy at multiples of the full loops; the best calibrated rule's loops."""
+    """Per variant, seed and task: accuracy at multiples of the full loops; the loops of the calibrated rule that saves most."""
     rows = []
     for variant in variants:
-        for model in setting.models(*VARIANTS[variant]):
-            setting.progress(f"{variant}, seed {model.seed}")
-            loops = loops_of(model)
-            row: dict[str, Any] = {"variant": variant, "seed": model.seed, "loss": model.loss}
+        for name, model in setting.models(*VARIANTS[variant]):
+            setting.progress(f"{variant}, seed {model.seed}, {name}")
+            loops, rules = loops_of(model), rules_of(setting, model)
+            row: dict[str, Any] = {"variant": variant, "seed": model.seed, "task": name, "loss": model.loss}
             for times in DEEPER:
-                each = [setting.answers(model, TASKS[name], False, times * loops).accuracy for name in setting.tasks]
-                row[f"accuracy_{times}x"] = sum(each) / len(each)
-            rules = rules_of(setting, model)
-            row["exit"] = rules[0] if rules else "fixed"
-            stopped = [setting.answers(model, TASKS[name], False, loops, row["exit"]) for name in setting.tasks]
-            row["stopped_accuracy"] = sum(s.accuracy for s in stopped) / len(stopped)
-            row["executed"] = sum(s.executed for s in stopped) / len(stopped) / loops
-            row["correlation"] = sum(s.correlation for s in stopped) / len(stopped)
-            rows.append(row)
+                row[f"accuracy_{times}x"] = setting.answers(model, TASKS[name], False, times * loops).accuracy
+            exit = rules[0] if rules else "fixed"
+            full = setting.answers(model, TASKS[name], False, loops)
+            rows.append(
+                row | {"exit": exit} | beside(full, setting.answers(model, TASKS[name], False, loops, exit), loops)
+            )
     return rows

@@ -16,7 +16,7 @@ import numpy as np
 from mythos.data.tasks.task import Example, Task
 
 ASK = "?"
-_ASKED = 0.5  # share of the steps after which the state is asked for; always after the last
+_ASKED = 1.0  # share of the steps after which the state is asked for; always after the last
 _IDLE = 0.4  # share of the steps that are made to change nothing, besides those that happen to
 _MODULUS = 5
 
