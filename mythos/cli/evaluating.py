@@ -104,7 +104,7 @@ def evaluate(
     if dataset and max_tokens is None and len(counts) < 2:
         max_tokens = DATASET_TOKENS
     if by_tenths:
-        on_tenths(loaded, settings["loops"], exit, max_tokens, as_json)
+        on_tenths(loaded, counts[0] if counts else None, exit, max_tokens, as_json)
     elif len(counts) > 1:
         from mythos.cli.sweeping import run_sweep
 
