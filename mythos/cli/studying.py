@@ -11,6 +11,7 @@ import typer
 
 from mythos.cli.charts import Line, draw
 from mythos.cli.options import Overrides, say
+from mythos.contract.config import EXIT_RULES
 from mythos.contract.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,12 +25,20 @@ Count = Annotated[int, typer.Option("--questions", min=16, help="Questions per t
 Models = Annotated[Path, typer.Option("--models", metavar="DIR", help="Where trained models are kept and found again.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that the report is written into.")]
 Target = Annotated[float, typer.Option("--target", min=0, help="Nats per answer that stopping early may cost.")]
+Rules = Annotated[str, typer.Option("--rules", metavar="RULE[,RULE]…", help="Exit rules to calibrate; empty is all.")]
 FIVE, THREE = "1,2,3,4,5", "shells,parity,modular"
 MODELS, OUT = Path("runs/study"), Path("docs/studies")
 
 
 def _setting(
-    config: Path, overrides: list[str] | None, seeds: str, tasks: str, count: int, models: Path, target: float
+    config: Path,
+    overrides: list[str] | None,
+    seeds: str,
+    tasks: str,
+    count: int,
+    models: Path,
+    target: float,
+    rules: str = "",
 ) -> Setting:
     """Check what was given before anything is trained. Raises ConfigError."""
     from mythos.cli.sweeping import Progress
@@ -43,7 +52,10 @@ def _setting(
     names = tuple(tasks.split(","))
     if unknown := [name for name in names if name not in TASKS]:
         raise ConfigError(f"--tasks: there is no task {unknown[0]!r}.", f"Choose from {', '.join(TASKS)}.")
-    setting = Setting(config, tuple(overrides or ()), numbers, names, count, models, target, Progress())
+    chosen = tuple(rules.split(",")) if rules else ()
+    if unknown := [rule for rule in chosen if rule not in EXIT_RULES]:
+        raise ConfigError(f"--rules: there is no rule {unknown[0]!r}.", f"Choose from {', '.join(EXIT_RULES)}.")
+    setting = Setting(config, tuple(overrides or ()), numbers, names, count, models, target, chosen, Progress())
     if setting.config().model.family != "recurrent" or not setting.config().data.answers_only:
         raise ConfigError(f"{config} is no recipe for a study.", "It needs a recurrent model and data.answers_only.")
     return setting
@@ -56,6 +68,7 @@ def halting(
     questions: Count = 500,
     models: Models = MODELS,
     target: Target = 0.005,
+    rules: Rules = "",
     out: Out = OUT,
     overrides: Overrides = None,
 ) -> None:
@@ -63,7 +76,7 @@ def halting(
     from mythos.study.studies import halting as measure
     from mythos.study.summary import groups, halting_holds, told
 
-    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target))
+    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target, rules))
     holds = {(task, rule): (accurate, met) for task, rule, accurate, met in halting_holds(rows)}
     table = []
     for (task, rule), each in groups(rows, "task", "rule").items():
@@ -165,6 +178,7 @@ def objectives(
     questions: Count = 300,
     models: Models = MODELS,
     target: Target = 0.005,
+    rules: Rules = "",
     out: Out = OUT,
     overrides: Overrides = None,
 ) -> None:
@@ -176,7 +190,7 @@ def objectives(
     chosen = variants.split(",") if variants else [*VARIANTS]
     if unknown := [name for name in chosen if name not in VARIANTS]:
         raise ConfigError(f"--variants: there is no {unknown[0]!r}.", f"Choose from {', '.join(VARIANTS)}.")
-    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target), chosen)
+    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target, rules), chosen)
     keys = [*(f"accuracy_{times}x" for times in DEEPER), "accuracy", "executed", "correlation"]
     table, lines = [], []
     for (variant,), each in groups(rows, "variant").items():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from mythos.contract.config import RecurrentConfig
+from mythos.contract.config import EXIT_RULES, RecurrentConfig
 from mythos.contract.errors import ConfigError
 from mythos.data.answers import Answers
 from mythos.data.loader import HeldOutDocument
@@ -94,12 +94,14 @@ def calibrate(
     *,
     loops: int | None = None,
     max_tokens: int | None = None,
+    only: Sequence[str] = (),
     progress: Callable[[str], None] = lambda what: None,
 ) -> Calibration:
     """Fit the gate and every rule's threshold for at most `target` nats per token lost against `loops` loops.
 
     The gate is put into the model and its configuration, but for models with ACT. Over the longest windows that hold about
-    `max_tokens` tokens. Raises ConfigError for a dense model, a single loop, or too little text.
+    `max_tokens` tokens; `only` names the rules to be tried, where that is not all. Raises ConfigError for a dense model, a
+    single loop, or too little text.
     """
     if not isinstance(model, RecurrentModel):
         raise ConfigError("A dense model has no loops to stop early.", "Calibrate a recurrent checkpoint.")
@@ -112,7 +114,11 @@ def calibrate(
     fitting, testing = (_Half(model, pieces[start::2], context, most, documents[0].answers) for start in (0, 1))
     if model.config.halting != "act":
         _fit_gate(model, fitting, target, progress)
-    chosen = {name: _choose(name, fitting, target, progress) for name in exits_of(model.config) if name != "fixed"}
+    chosen = {
+        name: _choose(name, fitting, target, progress)
+        for name in exits_of(model.config)
+        if name in (only or EXIT_RULES) and name != "fixed"
+    }
     rules = []
     for name, choice in chosen.items():
         if choice is not None:

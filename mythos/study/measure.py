@@ -1,6 +1,6 @@
 """What a model answers to questions of known difficulty, and how many loops it spends on each.
 
-B examples, T positions. An example is a row of its own, after the mark that opens a document.
+B examples, T positions. An example is a row of its own, after the end of a line, as nearly all of them are in training.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def questions(task: Task, difficulties: range, count: int, tokenizer: Path) -> Q
     """`count` examples that no corpus holds, difficulties drawn evenly."""
     encoder, answers = Tokenizer.load(tokenizer), Answers(tokenizer)
     made = list(examples(task, difficulties, count, (BEYOND_TRAINING,)))
-    rows = [[encoder.eot, *encoder.encode(f"{example.text}\n")] for example in made]
+    rows = [encoder.encode(f"\n{example.text}\n") for example in made]
     width = max(map(len, rows))
     tokens, difficulty = np.full((count, width), encoder.eot), np.full((count, width), -1)
     within = np.zeros((count, width), dtype=bool)
     for row, (ids, example) in enumerate(zip(rows, made, strict=True)):
         tokens[row, : len(ids)], within[row, : len(ids)] = ids, True
-        difficulty[row, example.positions] = example.difficulty  # the token before it, and the mark that opens the row
+        difficulty[row, example.positions] = example.difficulty  # the token before it, and the line's end before both
     inputs, targets = answers.ask(tokens[:, :-1], tokens[:, 1:])
     asked = torch.from_numpy(difficulty[:, :-1])
     return Questions(
@@ -77,6 +77,12 @@ class Answered:
         if len(set(self.loops.tolist())) < 2:
             return float("nan")
         return float(spearmanr(self.loops, self.difficulty).statistic)
+
+    def beyond(self, least: int) -> Answered:
+        """The answers of at least this difficulty: a hard example asks for easy ones as well, on its way."""
+        at = self.difficulty >= least
+        right, loops = self.right[at], self.loops[at]
+        return Answered(float(right.mean()), right, loops, self.difficulty[at], self.executed)
 
     def of_difficulty(self) -> dict[int, tuple[float, float]]:
         """Accuracy and mean loops per difficulty."""

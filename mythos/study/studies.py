@@ -39,7 +39,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What a study takes: the recipe with its overrides, seeds, tasks, questions per task, and where models are kept."""
+    """What a study takes: the recipe with its overrides, seeds, tasks, questions per task, where models are kept, and
+    the exit rules (empty: all) that are calibrated for `target` nats."""
 
     recipe: Path
     overrides: tuple[str, ...]
@@ -48,6 +49,7 @@ class Setting:
     count: int
     folder: Path
     target: float
+    rules: tuple[str, ...]
     progress: Callable[[str], None]
 
     def config(self, *more: str) -> Config:
@@ -63,7 +65,8 @@ class Setting:
     def answers(self, model: Trained, task: Task, harder: bool, loops: int, exit: str = "fixed") -> Answered:
         """The task's questions, trained or harder, answered by a model."""
         asked = questions(task, task.harder if harder else task.trained, self.count, model.path / "tokenizer.json")
-        return answer(model.model, asked, loops, make_exit(exit, model.model.config))
+        found = answer(model.model, asked, loops, make_exit(exit, model.model.config))
+        return found.beyond(task.harder.start) if harder else found
 
 
 def loops_of(model: Trained) -> int:
@@ -83,6 +86,7 @@ def rules_of(setting: Setting, model: Trained) -> list[str]:
         setting.target,
         loops=loops_of(model),
         max_tokens=CALIBRATION_TOKENS,
+        only=setting.rules,
         progress=lambda what: None,
     )
     return [rule.exit for rule in found.rules]

@@ -1,4 +1,4 @@
-"""Tasks that change a state step by step and ask for it on the way: shells, parity, arithmetic modulo 5.
+"""Tasks that change a state step by step and ask for it on the way: shells, headings, parity, arithmetic modulo 5.
 
 `Azx?By?C`: from A, z and x lead to B, and y from there to C. An answer's difficulty is the number of steps that lie before it.
 Training does not show answers to the model (see `mythos.data.answers`), else every one would be a step from the last.
@@ -44,6 +44,17 @@ def _shells(rng: np.random.Generator, steps: int) -> Example:
     return _running(rng, "ABC"[start], made)
 
 
+def _headings(rng: np.random.Generator, steps: int) -> Example:
+    """`Elm?S`: l and r turn by a quarter, m swaps east and west, s goes straight on."""
+    heading = start = int(rng.integers(4))
+    made = []
+    for _ in range(steps):
+        turn = "s" if rng.random() < _IDLE else str(rng.choice(list("lrms")))
+        heading = (-heading if turn == "m" else heading + {"l": -1, "r": 1, "s": 0}[turn]) % 4
+        made.append((turn, "NESW"[heading]))
+    return _running(rng, "NESW"[start], made)
+
+
 def _parity(rng: np.random.Generator, steps: int) -> Example:
     """`#101?0`: whether the number of ones is odd."""
     odd, made = 0, []
@@ -66,6 +77,7 @@ def _modular(rng: np.random.Generator, steps: int) -> Example:
     return _running(rng, str(start), made)
 
 
-SHELLS = Task("shells", "swaps of shells", range(1, 9), range(9, 17), _shells)
-PARITY = Task("parity", "bits to be added", range(1, 9), range(9, 17), _parity)
-MODULAR = Task("modular", "operations one after the other", range(1, 9), range(9, 17), _modular)
+HEADINGS = Task("headings", "turns and mirrors", range(1, 9), range(9, 25), _headings)
+SHELLS = Task("shells", "swaps of shells", range(1, 9), range(9, 25), _shells)
+PARITY = Task("parity", "bits to be added", range(1, 9), range(9, 25), _parity)
+MODULAR = Task("modular", "operations one after the other", range(1, 9), range(9, 25), _modular)

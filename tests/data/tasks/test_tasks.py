@@ -101,6 +101,14 @@ def solve_parity(question: str) -> tuple[str, list[int]]:
     return "01"[question.count("1") % 2], [len(question) - 1]
 
 
+def solve_headings(question: str) -> tuple[str, list[int]]:
+    """As a complex number: north is i, east 1."""
+    heading = {"N": 1j, "E": 1 + 0j, "S": -1j, "W": -1 + 0j}[question[0]]
+    for turn in question[1:]:
+        heading = {"l": heading * 1j, "r": heading * -1j, "s": heading, "m": complex(-heading.real, heading.imag)}[turn]
+    return {1j: "N", 1: "E", -1j: "S", -1: "W"}[heading], [len(question) - 1]
+
+
 def solve_shells(question: str) -> tuple[str, list[int]]:
     """The table as a string with the ball in it."""
     table = "ABC".replace(question[0], "o")
@@ -129,12 +137,13 @@ SOLVE: dict[str, Callable[[str], tuple[str, list[int]]]] = {
     "addition": solve_addition,
     "boolean": solve_boolean,
     "brackets": solve_brackets,
+    "headings": solve_headings,
     "hops": solve_hops,
     "modular": solve_modular,
     "parity": solve_parity,
     "shells": solve_shells,
 }
-RUNNING = ("modular", "parity", "shells")
+RUNNING = ("headings", "modular", "parity", "shells")
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)

@@ -1,0 +1,101 @@
+"""Thresholds keep to the target, the probe learns what it is for, and a calibrated checkpoint carries both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mythos
+from mythos.contract.config import RecurrentConfig
+from mythos.contract.errors import ConfigError
+from mythos.data.loader import HeldOutDocument
+from mythos.evals.bits import evaluate
+from mythos.evals.calibration import Calibration, calibrate
+from mythos.evals.checkpoint import save_calibrated
+from mythos.evals.gate_fit import GateFitter
+from mythos.evals.tenths import tenths
+from mythos.infer.exits import make_exit
+from mythos.models.recurrent import RecurrentModel
+from tests.fakes.checkpoints import tiny_model, tiny_tokenizer, write_checkpoint
+
+C, TARGET = 16, 0.05
+
+
+def documents(count: int) -> list[HeldOutDocument]:
+    draw = np.random.default_rng(0)
+    return [HeldOutDocument(f"d{i}", draw.integers(1, tiny_tokenizer().vocab_size, C + 1), 3 * C) for i in range(count)]
+
+
+DOCUMENTS = documents(12)
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[mythos.Checkpoint, Calibration, Path]:
+    checkpoint = mythos.load(write_checkpoint(tmp_path_factory.mktemp("calibrated") / "model", a_max=0.3))
+    found = calibrate(checkpoint.model, DOCUMENTS, C, TARGET, loops=6)
+    return checkpoint, found, save_calibrated(checkpoint, found, checkpoint.path)
+
+
+def test_every_rule_is_measured_on_text_that_did_not_choose_it(calibrated: tuple) -> None:
+    checkpoint, found, _ = calibrated
+    assert {rule.rule for rule in found.rules} <= {"gate", "confidence", "kl", "state_delta"} and found.rules
+    assert (found.fitted_on, found.tokens) == (6 * C, 6 * C)
+    other = [HeldOutDocument(str(i), document.tokens, 0) for i, document in enumerate(DOCUMENTS[1::2])]
+    for rule in found.rules:
+        made = make_exit(rule.exit, checkpoint.model.config)
+        again = evaluate(checkpoint.model, other, context=C, n_loops=6, exit=made)
+        assert again.loss - found.loss == pytest.approx(rule.loss_added, abs=1e-6)
+        assert again.mean_loops == pytest.approx(rule.point.mean_loops)
+    saved = [rule.point.flops_saved for rule in found.rules]
+    assert saved == sorted(saved, reverse=True)
+
+
+def test_the_default_saves_flops_within_the_target(calibrated: tuple) -> None:
+    _, found, _ = calibrated
+    default = next(rule for rule in found.rules if rule.exit == found.default)
+    assert default.loss_added <= TARGET and default.point.flops_saved > 0
+    assert all(rule.loss_added > TARGET for rule in found.rules[: found.rules.index(default)])
+
+
+def test_the_checkpoint_stops_by_it(calibrated: tuple) -> None:
+    checkpoint, found, path = calibrated
+    loaded = mythos.load(path)
+    assert isinstance(loaded.config.model, RecurrentConfig) and loaded.config.model.halting == "gate"
+    assert (loaded.config.infer.exit, loaded.config.infer.loops) == (found.default, 6)
+    assert set(loaded.config.infer.calibrated) == {rule.exit for rule in found.rules}
+    torch.testing.assert_close(loaded.model.halt.weight, checkpoint.model.halt.weight)
+    token = next(iter(mythos.generate(loaded, "def add", max_tokens=1)))
+    assert 1 <= token.loops <= 6
+
+
+def test_the_probe_learns_what_a_line_can_tell_of_a_state() -> None:
+    model = tiny_model("recurrent", a_max=0.3)
+    assert isinstance(model, RecurrentModel)
+    fitter = GateFitter(model, [document.tokens for document in DOCUMENTS], 6)
+    assert fitter.states.shape == (12 * C * 5, 32) and bool((fitter.costs > -1e-5).all())
+    fitter.costs = -fitter.states[:, 3].float()
+    gate = fitter.fit(0.0).double()
+    said = gate(fitter.states)[:, 0] > 0
+    assert float((said == (fitter.states[:, 3] > 0)).double().mean()) > 0.98
+
+
+def test_what_cannot_stop_early_is_refused() -> None:
+    with pytest.raises(ConfigError, match="dense"):
+        calibrate(tiny_model("dense"), DOCUMENTS, C, TARGET)
+    with pytest.raises(ConfigError, match="too few"):
+        calibrate(tiny_model("recurrent"), DOCUMENTS[:3], C, TARGET)
+
+
+def test_tenths_hold_every_token_once_and_in_order() -> None:
+    model = tiny_model("recurrent")
+    rule = make_exit("state_delta:0.2", model.config)
+    found = tenths(model, DOCUMENTS, C, 8, rule)
+    whole = evaluate(model, DOCUMENTS, context=C, n_loops=8, exit=rule)
+    assert found.tokens == whole.tokens and list(found.losses) == sorted(found.losses)
+    sizes = [len(part) for part in np.array_split(np.arange(found.tokens), 10)]
+    assert np.average(found.losses, weights=sizes) == pytest.approx(whole.loss, rel=1e-5)
+    assert np.average(found.loops, weights=sizes) == pytest.approx(whole.mean_loops)
+    assert found.ratio == found.loops[-1] / found.loops[0]
