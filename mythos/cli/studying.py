@@ -26,7 +26,7 @@ Models = Annotated[Path, typer.Option("--models", metavar="DIR", help="Where tra
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that the report is written into.")]
 Target = Annotated[float, typer.Option("--target", min=0, help="Nats per answer that stopping early may cost.")]
 Rules = Annotated[str, typer.Option("--rules", metavar="RULE[,RULE]…", help="Exit rules to calibrate; empty is all.")]
-FIVE, THREE = "1,2,3,4,5", "shells,parity,modular"
+FIVE, THREE = "1,2,3,4,5", "shells,headings,parity"
 MODELS, OUT = Path("runs/study"), Path("docs/studies")
 
 

@@ -26,7 +26,7 @@ from mythos.infer.exits import exits_of, make_exit
 from mythos.models.build import Model
 from mythos.models.recurrent import RecurrentModel
 
-MARGINS = (1, 4, 16)
+MARGINS = (0.05, 0.2, 1, 4, 16)
 """What reading out too early may cost a token for the gate to call it little, in targets: most tokens cost nothing."""
 
 

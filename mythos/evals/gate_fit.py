@@ -2,7 +2,8 @@
 
 It learns what training's last steps teach it (`objectives._gate_alone`), but on text that the model has not seen, to the
 optimum of a convex problem, and for any model without learned halting of its own: nothing but the probe changes. The
-label of a state is KL(deepest read-out ‖ this one) < ε, which is free of the chance in a single next token.
+label of a state is KL(deepest read-out ‖ this one) < ε, which is free of the chance in a single next token. A token that is
+not asked for anything may always stop; what others lose by that shows when the threshold is chosen with the rule in force.
 
 N states, D width, L loops, V vocabulary.
 """
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mythos.data.answers import Answers
+from mythos.data.answers import IGNORED, Answers
 from mythos.evals.bits import batches, pad
 from mythos.models.halting import LoopView
 from mythos.models.recurrent import RecurrentModel
@@ -49,14 +50,15 @@ def _states(
     """Of every loop but the last: states [N, L − 1, D] and what reading them out costs against the deepest [N, L − 1]."""
     device = next(model.parameters()).device
     for batch in batches(pieces, model.config.vocab_size * loops):
-        inputs, _ = (x.to(device) for x in pad(batch, answers=answers))
+        inputs, targets = (x.to(device) for x in pad(batch, answers=answers))
         record = Record()
         model(inputs, loops, exit=record)
         kept = torch.tensor(
             [[place < len(piece) - 1 for place in range(inputs.shape[1])] for piece in batch], device=device
         )
         deepest = record.log_probs[-1][kept]
-        costs = [(deepest.exp() * (deepest - now[kept])).sum(-1) for now in record.log_probs[:-1]]
+        asked = targets[kept] != IGNORED
+        costs = [asked * (deepest.exp() * (deepest - now[kept])).sum(-1) for now in record.log_probs[:-1]]
         yield torch.stack([state[kept] for state in record.states[:-1]], 1), torch.stack(costs, 1)
 
 

@@ -20,7 +20,7 @@ from mythos.infer.exits import make_exit
 from mythos.study.measure import Answered, answer, questions
 from mythos.study.trained import Trained, trained
 
-CALIBRATION_TOKENS = 4096
+CALIBRATION_TOKENS = 8192
 DEEPER = (1, 2, 4, 8)
 """Multiples of the full loops."""
 VARIANTS: dict[str, tuple[str, ...]] = {
