@@ -30,7 +30,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def shown(tokenizer: Tokenizer, inputs: np.ndarray, targets: np.ndarray) -> tuple[str, str]:
     """What the model sees, and what it is asked for with a blank where that is nothing."""
     asked = "".join("_" if t == IGNORED else tokenizer.token_text(int(t)) for t in targets)
-    return "".join(tokenizer.token_text(int(t)) for t in inputs), asked
+    return "".join(tokenizer.token_bytes(int(t)).decode() or "^" for t in inputs), asked
 
 
 @pytest.mark.parametrize(
