@@ -114,6 +114,7 @@ async def test_log_scale_leaves_out_zeros_and_negatives() -> None:
         assert any("nothing above zero" in line for line in lines(chart))
 
 
+@pytest.mark.action("LineChart.smoother(1)", "LineChart.smoother(-1)")
 async def test_smoothing_draws_a_bright_line_over_dimmed_samples() -> None:
     noise = np.random.default_rng(0).normal(0, 1, 1000)
     chart = LineChart()
@@ -132,13 +133,17 @@ async def test_smoothing_draws_a_bright_line_over_dimmed_samples() -> None:
         assert chart.smoothing == 0.6
 
 
+@pytest.mark.action("XView.zoom(0.5)", "XView.zoom(2.0)", "XView.pan(-0.25)", "XView.pan(0.25)", "XView.reset_view")
+@pytest.mark.action("XView.crosshair(-1)", "XView.crosshair(1)", "XView.crosshair(-10)", "XView.crosshair(10)")
+@pytest.mark.action("LineChart.toggle_log")
 async def test_keys_change_the_view() -> None:
     chart = LineChart()
     async with ChartApp(chart).run_test(size=(80, 16)) as pilot:
         chart.set_series([train()])
         await pilot.press("y")
         assert chart.y_log
-        await pilot.press("+")
+        await pilot.press("y", "+")
+        assert not chart.y_log
         assert chart.x_window == pytest.approx((249.75, 749.25))
         await pilot.press("shift+right", "shift+right", "shift+right")
         assert chart.x_window == pytest.approx((499.5, 999.0))
@@ -148,12 +153,17 @@ async def test_keys_change_the_view() -> None:
         assert chart.x_window is None
         await pilot.press(".")
         assert chart.crosshair == 999.0
-        await pilot.press(",")
-        assert chart.crosshair is not None and 980 < chart.crosshair < 999
+        column = 999.0 / chart.plot_columns()[1]
+        for key, columns in ((",", 1), ("<", 11), (">", 1), ("<", 11), (".", 10)):
+            await pilot.press(key)
+            assert chart.crosshair == pytest.approx(999.0 - columns * column), key
+        await pilot.press("=")
+        assert chart.x_window is not None and chart.x_window[0] < chart.crosshair < chart.x_window[1]
         await pilot.press("Z")
         assert chart.crosshair is None and chart.x_window is None
 
 
+@pytest.mark.action("XView.toggle_follow")
 async def test_follow_keeps_the_window_at_the_newest_sample() -> None:
     chart = LineChart()
     async with ChartApp(chart).run_test(size=(80, 16)) as pilot:
@@ -162,7 +172,9 @@ async def test_follow_keeps_the_window_at_the_newest_sample() -> None:
         assert chart.x_window == pytest.approx((499.5, 999.0))
         chart.set_series([Series("train", np.arange(2000.0), np.ones(2000), "#4cb5f5")])
         assert chart.x_window == pytest.approx((1499.5, 1999.0))
-        await pilot.press("shift+left")
+        await pilot.press("F")
+        assert not chart.follow
+        await pilot.press("F", "shift+left")
         assert not chart.follow
 
 
@@ -217,6 +229,7 @@ def plot_text(chart: LineChart) -> str:
     return "\n".join(lines(chart)[1:-2])
 
 
+@pytest.mark.action("LineChart.toggle_clip")
 async def test_outliers_are_clipped_by_key_and_the_frame_says_so() -> None:
     y = np.sin(STEPS / 50)
     y[500], y[700] = 800.0, -90.0
@@ -232,6 +245,7 @@ async def test_outliers_are_clipped_by_key_and_the_frame_says_so() -> None:
         assert "clip" not in lines(chart)[0]
 
 
+@pytest.mark.action("LineChart.zoom_y(0.5)", "LineChart.zoom_y(2.0)", "LineChart.pan_y(0.25)", "LineChart.pan_y(-0.25)")
 async def test_y_is_zoomed_about_the_crosshair_and_panned() -> None:
     chart = LineChart()
     async with ChartApp(chart).run_test(size=(80, 16)) as pilot:
@@ -245,10 +259,15 @@ async def test_y_is_zoomed_about_the_crosshair_and_panned() -> None:
         await pilot.press("shift+up")
         assert chart.y_window[0] == pytest.approx(low + (high - low) / 4)
         assert "zoom y" in lines(chart)[0]
+        await pilot.press("shift+down")
+        assert chart.y_window == pytest.approx((low, high))
+        await pilot.press("ctrl+down")
+        assert chart.y_window[1] - chart.y_window[0] == pytest.approx(10.8 / 2)
         await pilot.press("Z")
         assert chart.y_window is None
 
 
+@pytest.mark.action("XView.toggle_x_log")
 async def test_x_becomes_logarithmic_by_key_and_leaves_out_zero() -> None:
     chart = LineChart(x_label="step")
     async with ChartApp(chart).run_test(size=(100, 20)) as pilot:

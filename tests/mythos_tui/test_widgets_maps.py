@@ -112,6 +112,7 @@ async def test_categories_show_numbers_and_the_status_their_names() -> None:
         assert "column 1 = –" in lines(heatmap)[-1]
 
 
+@pytest.mark.action("Heatmap.toggle_overview")
 async def test_the_overview_shows_the_whole_map_by_means() -> None:
     values = np.zeros((400, 300))
     values[:, 150:] = 1.0
@@ -152,6 +153,16 @@ async def test_a_map_over_time_shows_means_and_reads_crosshair_and_row() -> None
         assert "500" in lines(chart)[-1]
         await pilot.click(chart, offset=(20, 8))
         assert chart.row == 2 and chart.crosshair is not None and 200 < chart.crosshair < 280
+
+
+@pytest.mark.action("TimeHeatmap.row(-1)", "TimeHeatmap.row(1)")
+async def test_the_title_of_a_map_over_time_follows_its_row() -> None:
+    chart = TimeHeatmap("load", row_name="expert")
+    async with OneWidget(chart).run_test(size=(80, 12)) as pilot:
+        chart.set_data(X, np.stack([X, X * 2, X * 3], axis=1), ["a", "b", "c"])
+        for key, row in (("down", 0), ("down", 1), ("down", 2), ("down", 2), ("up", 1), ("up", 0), ("up", 0)):
+            await pilot.press(key)
+            assert chart.row == row and f"expert {'abc'[row]} {row + 1}k" in lines(chart)[0], key
 
 
 async def test_a_map_over_time_draws_only_what_is_new() -> None:

@@ -50,6 +50,7 @@ def harmless(text: str) -> bool:
     return not [c for c in text if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or c == "\u202e"]
 
 
+@pytest.mark.action("Heatmap.move(-1, 0)", "Heatmap.move(1, 0)", "Heatmap.move(0, -1)", "Heatmap.move(0, 1)")
 async def test_heatmap_cursor_tells_the_value_of_its_cell() -> None:
     values = np.arange(12.0).reshape(3, 4)
     app = OneWidget(Heatmap(values, ["a", "b", "c"], row_name="token", col_name="loop"))
@@ -73,6 +74,26 @@ async def test_heatmap_scrolls_to_its_cursor_and_keeps_labels_and_status() -> No
         assert any("row t150 · column 70 = 13.57k" in line for line in text)
         row = next(line for line in text if line.strip().startswith("t150"))
         assert "[ ]" in row and row.index("[ ]") + 1 in (text[0].index("70"), text[0].index("70") + 1)
+
+
+@pytest.mark.action("Heatmap.page(-1)", "Heatmap.page(1)", "Heatmap.column_end(False)", "Heatmap.column_end(True)")
+@pytest.mark.action("Heatmap.row_end(False)", "Heatmap.row_end(True)")
+async def test_heatmap_goes_by_screens_and_to_its_ends_by_key() -> None:
+    heatmap = Heatmap(np.arange(200.0 * 90).reshape(200, 90), cell_width=3)
+    async with OneWidget(heatmap).run_test(size=(60, 12)) as pilot:
+        body = heatmap.scrollable_content_region.height - 2
+        ways = {
+            "pagedown": (body, 0),
+            "end": (body, 89),
+            "ctrl+end": (199, 89),
+            "pageup": (199 - body, 89),
+            "home": (199 - body, 0),
+            "ctrl+home": (0, 0),
+        }
+        for key, cell in ways.items():
+            await pilot.press(key)
+            assert heatmap.cursor == cell, key
+            assert f"row {cell[0]} · column {cell[1]} = " in drawn(heatmap)[body + 1], key
 
 
 async def test_heatmap_tints_by_value_and_leaves_nan_empty() -> None:
