@@ -224,7 +224,12 @@ CASES = (
         (*STEADY, "model.a_max=0.996", "model.loops=12", "model.max_loops=12", "train.lr=1e-6", "train.muon_lr=1e-6"),
     ),
     Case("rho_a", "an a_max of 0.11, a learning rate of 1", ("model.a_max=0.11", "train.lr=1")),
-    Case("overfitting", "a tenth of a page, over and over", ("train.eval_every=25", "train.lr=0.01", "model.width=64"), text=few_words),
+    Case(
+        "overfitting",
+        "a tenth of a page, over and over",
+        ("train.eval_every=25", "train.lr=0.01", "model.width=64"),
+        text=few_words,
+    ),
     Case("low_throughput", "SIGSTOP and SIGCONT in turns", act=throttle, patience_s=60),
     Case("out_of_memory", "300 MB, and a batch of 2,000", ("train.batch_size=2000",), first=little_memory),
     Case("unsaved", "files may grow to 40 kB only", act=save_at(5), first=small_files),
