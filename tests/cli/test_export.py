@@ -83,7 +83,7 @@ def test_the_card_says_what_the_checkpoint_knows_and_no_more(tmp_path: Path) -> 
         "| data | Python's standard library |",
         "tokenizer.bos_token + ",
         "num_loops=8",
-        "`state_delta:0.07` with at most 8 loops",
+        "`kl:0.005` with at most 8 loops",
         "no cache",
         "PSF licence",  # from the checkpoint's own card
     ):
