@@ -245,9 +245,8 @@ CASES = (
     Case("bad_weights", "a byte of the checkpoint turned over", act=rot, by="doctor"),
     Case(
         "router_bias",
-        "a bias rate of 1, a learning rate of 1e-4",
-        ("objective.router_bias_rate=1", "train.lr=1e-4"),
-        save_at(10),
+        "a bias rate of 1, an odd number of steps",  # after an even one the updates have taken each other back
+        ("objective.router_bias_rate=1", "train.lr=1e-4", "train.steps=13"),
         by="doctor",
     ),
     Case(
