@@ -28,11 +28,16 @@ def groups(rows: Sequence[dict[str, Any]], *keys: str) -> dict[tuple[Any, ...], 
 
 
 def told(values: Iterable[float], percent: bool = False) -> str:
-    """`0.912 ± 0.014`, or in per cent."""
-    mean, half = interval(values)
+    """`0.912 ± 0.014`, or in per cent; of the known ones where some are NaN, `0.912 ± 0.014 (4 of 5)`, or `–`."""
+    found = [*values]
+    known = [value for value in found if not math.isnan(value)]
+    if not known:
+        return "–"
+    mean, half = interval(known)
     scale, digits = (100, 1) if percent else (1, 3)
     around = "" if math.isnan(half) else f" ± {scale * half:.{digits}f}"
-    return f"{scale * mean:.{digits}f}{around}"
+    share = f" ({len(known)} of {len(found)})" if len(known) < len(found) else ""
+    return f"{scale * mean:.{digits}f}{around}{share}"
 
 
 def halting_holds(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, int, int]]:

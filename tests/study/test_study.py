@@ -62,6 +62,7 @@ def test_intervals_are_student_s_and_aims_are_counted() -> None:
     mean, half = interval([1.0, 2.0, 3.0])
     assert (mean, half) == (2.0, pytest.approx(4.3027 / 3**0.5, rel=1e-4))
     assert told([0.5]) == "0.500" and told([0.5, 0.5], percent=True) == "50.0 ± 0.0"
+    assert told([0.5, float("nan")]) == "0.500 (1 of 2)" and told([float("nan")]) == "–"
     row = {"task": "t", "rule": "gate", "full_accuracy": 0.995, "accuracy": 0.991, "executed": 0.3, "correlation": 0.9}
     rows = [row, row | {"executed": 0.41}, row | {"accuracy": 0.98}, row | {"correlation": 0.8, "full_accuracy": 0.98}]
     assert halting_holds(rows) == [("t", "gate", 3, 1)]
