@@ -13,13 +13,14 @@ from textual.strip import Strip
 
 from mythos_tui.widgets.axis import compact, x_ticks
 from mythos_tui.widgets.curve import Curve
-from mythos_tui.widgets.glyphs import GlyphSet
-from mythos_tui.widgets.palette import ColourMode, faint, line_colour
+from mythos_tui.widgets.glyphs import GlyphSet, glyphs_of
+from mythos_tui.widgets.palette import ColourMode, colour_mode, faint, line_colour, raw_style, theme_ground
 from mythos_tui.widgets.raster import View
 from mythos_tui.widgets.text import crop, visible
 
 if TYPE_CHECKING:
     from mythos_tui.widgets.chart import LineChart
+    from mythos_tui.widgets.xview import XView
 
 
 class Frame(NamedTuple):
@@ -39,13 +40,27 @@ class Inks(NamedTuple):
     base: Style
     glyphs: GlyphSet
     mode: ColourMode
+    ground: Color | None
+
+    @classmethod
+    def on(cls, chart: XView) -> Inks:
+        """What this chart is drawn with."""
+        app = chart.app
+        return cls(chart.visual_style.rich_style, glyphs_of(app), colour_mode(app), theme_ground(app))
 
     def muted(self, share: float = 0.6) -> Style:
         return faint(self.base, None, share)
 
     def of(self, curve: Curve) -> Style:
         """A curve's colour."""
-        return self.base + Style(color=line_colour(Color.parse(curve.series.colour), self.base, self.mode).rich_color)
+        return self.base + Style(color=self._colour(curve).rich_color)
+
+    def raw(self, curve: Curve) -> Style:
+        """The colour of a curve's samples behind its smoothed line."""
+        return raw_style(self._colour(curve), self.base, self.mode)
+
+    def _colour(self, curve: Curve) -> Color:
+        return line_colour(Color.parse(curve.series.colour), self.ground, self.mode)
 
 
 Piece = tuple[str, Style]

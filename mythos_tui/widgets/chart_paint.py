@@ -23,28 +23,28 @@ from mythos_tui.widgets.chart_frame import (
 )
 from mythos_tui.widgets.chart_layers import Canvas, Reduced, clipped_range, compose, reduce_all, y_extremes
 from mythos_tui.widgets.chart_plot import Ends, Plane, Plot
-from mythos_tui.widgets.glyphs import glyphs_of
-from mythos_tui.widgets.palette import colour_mode
 from mythos_tui.widgets.raster import View
-from mythos_tui.widgets.steady import Steady
+from mythos_tui.widgets.steady import steady_view
 
 if TYPE_CHECKING:
     from mythos_tui.widgets.chart import LineChart
 
 
+GUTTER = 6
+
+
 class Painter:
-    """Paints one chart, and remembers what keeps the picture still: the gutter, the end of x, the lines drawn last.
+    """Paints one chart, and remembers what spares work: the gutter, the cells, the lines drawn last.
 
     `drawn` is the range of x as drawn (positions on the axis), `y_ends` that of y, `y_full` what y would show unzoomed.
     """
 
     def __init__(self) -> None:
-        self._gutter = 6
-        self._steady = Steady()
+        self._gutter = GUTTER
         self._plot = Plot()
         self._lines: list[Strip] = []
         self._extremes: Ends | None = None
-        self._made: tuple[Frame, list[Reduced], Canvas] | None = None
+        self._made: tuple[Frame, View, list[Reduced], Canvas] | None = None
         self._made_for: object = None
         self.plot = (0, 1)
         self.drawn: Ends | None = None
@@ -59,7 +59,7 @@ class Painter:
         width, height = chart.size
         if width <= 0 or height <= 0:
             return [], []
-        inks = Inks(chart.visual_style.rich_style, glyphs_of(chart.app), colour_mode(chart.app))
+        inks = Inks.on(chart)
         before = self._lines
         lines, spans = self._paint(chart, inks, width, height)
         blank = strip_of([(" " * width, inks.base)], inks, width)
@@ -77,15 +77,15 @@ class Painter:
         names = legend(chart, inks, max(1, height // 6)) if below else []
         top = 1 + len(names)
         self.drawn = None
-        view = self._steady.view(chart, width - self._gutter, chart.y_log)
-        if view is None or height <= top:
+        shown = chart.shown_window()
+        if shown is None or height <= top:
             self._made = self._made_for = self.y_ends = None
         else:
-            self._make(chart, view, inks, width, height - top)
+            self._make(chart, shown, inks, width, height - top)
         head = strip_of(title(chart, inks, states(chart, inks, self._clipped(chart)), below), inks, width)
-        if view is None or self.y_ends is None or self._made is None:
+        if self.y_ends is None or self._made is None:
             return [head, *names, *message(_why_nothing(chart), inks, width, height - top)], {}
-        frame, reduced, canvas = self._made
+        frame, view, reduced, canvas = self._made
         self.plot, self.drawn = (frame.gutter, frame.cols), (view.x0, view.x1)
         ticks = y_ticks(*self.y_ends, frame.rows, view.y_log)
         spans = self._plot.draw(chart, inks, Plane(frame, view, self.y_ends), ticks, canvas.copy(), reduced)
@@ -95,35 +95,39 @@ class Painter:
         }
         return [head, *names, *self._plot.lines, *x_axis(chart.x_label, inks, frame, view)], regions
 
-    def _make(self, chart: LineChart, view: View, inks: Inks, width: int, height: int) -> None:
+    def _make(self, chart: LineChart, shown: Ends, inks: Inks, width: int, height: int) -> None:
         """The curves as cells, made anew only where something else than crosshair or focus has changed."""
-        window = (chart.y_window, chart.clip, chart.smoothing)
-        key = (chart.version, view, width, height, *window, inks.glyphs.name, inks.mode)
+        ways = (chart.x_window, chart.follow, chart.x_log, chart.y_window, chart.y_log, chart.clip, chart.smoothing)
+        key = (chart.version, shown, width, height, *ways, inks.glyphs.name, inks.mode)
         if key == self._made_for:
             return
-        frame, reduced = self._measure(chart, view, inks, width, height)
+        frame, view, reduced = self._measure(chart, shown, inks, width, height)
         self._made, self._made_for = None, key
         if self.y_ends is not None:
             cells = compose(reduced, view, self.y_ends, (frame.rows, frame.cols), inks.glyphs)
-            self._made = frame, reduced, cells
+            self._made = frame, view, reduced, cells
 
     def _measure(
-        self, chart: LineChart, view: View, inks: Inks, width: int, height: int
-    ) -> tuple[Frame, list[Reduced]]:
-        """The frame whose gutter holds the labels of the y range that is visible in it (found in two rounds)."""
-        gutter = self._gutter
+        self, chart: LineChart, shown: Ends, inks: Inks, width: int, height: int
+    ) -> tuple[Frame, View, list[Reduced]]:
+        """The frame whose gutter holds the labels of the y range that is visible in it (found in two rounds).
+
+        The last gutter is only where to begin: what the labels need decides, so that labels a little shorter or longer than
+        usual move nothing, and the picture is the same whatever was drawn before.
+        """
         for _ in range(2):
+            gutter = self._gutter
             frame = frame_of(width, height, gutter)
+            view = steady_view(chart, shown, frame.cols, chart.y_log)
             columns = frame.cols * inks.glyphs.across
             reduced = reduce_all(chart._curves, view, chart.smoothing, columns, inks.mode == "none")
             self._range(chart, view, reduced)
             ticks = y_ticks(*self.y_ends, frame.rows, view.y_log) if self.y_ends else ()
             need = 1 + max((len(tick.label) for tick in ticks), default=0)
-            if need <= gutter <= need + 2 or frame.gutter == 0:
+            self._gutter = GUTTER if need <= GUTTER <= need + 2 else need
+            if self._gutter == gutter:
                 break
-            gutter = need
-        self._gutter = gutter
-        return frame, reduced
+        return frame, view, reduced
 
     def _range(self, chart: LineChart, view: View, reduced: list[Reduced]) -> None:
         """The range of y: what the person zoomed to, or what the curves need, with or without outliers."""

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
-from textual.color import Color
 from textual.strip import Strip
 
 from mythos_tui.widgets.axis import Tick
 from mythos_tui.widgets.chart_frame import Frame, Inks, letter
 from mythos_tui.widgets.chart_layers import Canvas, Reduced, beyond, holes
 from mythos_tui.widgets.curve import Curve
-from mythos_tui.widgets.palette import raw_style
 from mythos_tui.widgets.raster import View, cell_at
 
 if TYPE_CHECKING:
@@ -117,7 +115,7 @@ def _styles(chart: LineChart, inks: Inks) -> dict[int, Style]:
     styles |= {HOLE: inks.muted(0.75), CLIPPED: inks.base + Style(bold=True)}
     for index, curve in enumerate(chart._curves):
         styles[index] = inks.of(curve)
-        styles[count + index] = raw_style(Color.parse(curve.series.colour), inks.base, inks.mode)
+        styles[count + index] = inks.raw(curve)
     return styles
 
 

@@ -142,6 +142,17 @@ def basic(number: int) -> Color:
     return Color(red, 85 if number == 3 else green, blue)
 
 
+def theme_ground(app: App[Any]) -> Color | None:
+    """What curves and their names stand on in this theme, the surface of what has the focus; None for the terminal's own."""
+    colour = Color.parse(app.theme_variables["surface"])
+    return None if colour.ansi is not None else colour
+
+
+def run_colour(index: int, app: App[Any]) -> str:
+    """Colour of the i-th run as it is seen here: of its curve and of the bar beside its name."""
+    return line_colour(Color.parse(series_colour(index)), theme_ground(app), colour_mode(app)).hex
+
+
 @lru_cache(maxsize=256)
 def _basic_of(colour: Color, ground: Color | None) -> Color:
     known = [Color.parse(one) for one in SERIES]
@@ -151,17 +162,16 @@ def _basic_of(colour: Color, ground: Color | None) -> Color:
     return basic(_BASIC[kind][known.index(colour)])
 
 
-def line_colour(colour: Color, base: Style, mode: ColourMode) -> Color:
+def line_colour(colour: Color, ground: Color | None, mode: ColourMode) -> Color:
     """A curve's colour on this ground, told apart from the others in a terminal of few colours too."""
-    ground = ground_of(base)
     return _basic_of(colour, ground) if mode == "16" else legible(colour, ground)
 
 
 def raw_style(colour: Color, base: Style, mode: ColourMode) -> Style:
-    """Style of the samples behind a smoothed line: there, but behind it."""
+    """Style of the samples behind a smoothed line of this colour: there, but behind it."""
     if mode == "16":
         return base + Style(color=basic(7 if (ground := ground_of(base)) and ground.brightness > 0.5 else 8).rich_color)
-    return faint(base, line_colour(colour, base, mode) if mode != "none" else None, 0.38)
+    return faint(base, colour if mode != "none" else None, 0.38)
 
 
 @lru_cache(maxsize=1024)

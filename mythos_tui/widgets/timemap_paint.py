@@ -16,12 +16,11 @@ from textual.strip import Strip
 
 from mythos_tui.widgets.axis import compact
 from mythos_tui.widgets.chart_frame import Frame, Inks, Piece, frame_of, length, message, strip_of, x_axis
-from mythos_tui.widgets.glyphs import glyphs_of
-from mythos_tui.widgets.palette import LEVELS, colour_at, colour_mode, contrast, ground_of, level_of
+from mythos_tui.widgets.palette import LEVELS, colour_at, contrast, ground_of, level_of
 from mythos_tui.widgets.raster import View, cell_at
 from mythos_tui.widgets.scale import fill, swatches
 from mythos_tui.widgets.spans import Floats
-from mythos_tui.widgets.steady import Steady
+from mythos_tui.widgets.steady import steady_view
 from mythos_tui.widgets.text import fit
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ class MapPainter:
     """Paints one map and remembers the cells drawn last. `drawn` is the range of x as drawn, positions on the axis."""
 
     def __init__(self) -> None:
-        self._steady = Steady()
         self._cells: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self._key: object = None
         self._lines: list[Strip] = []
@@ -48,7 +46,7 @@ class MapPainter:
         width, height = chart.size
         if width <= 0 or height <= 0:
             return [], []
-        inks = Inks(chart.visual_style.rich_style, glyphs_of(chart.app), colour_mode(chart.app))
+        inks = Inks.on(chart)
         before, old_cells = self._lines, self._cells
         lines = self._paint(chart, inks, width, height)
         blank = strip_of([(" " * width, inks.base)], inks, width)
@@ -72,11 +70,11 @@ class MapPainter:
     def _paint(self, chart: TimeHeatmap, inks: Inks, width: int, height: int) -> list[Strip]:
         gutter = min(max(map(cell_len, chart._labels), default=0), width // 4) + 1
         frame = frame_of(width, height - 1, gutter)
-        view = self._steady.view(chart, frame.cols)
-        self.drawn = None
-        if view is None or frame.rows < 1:
+        shown, self.drawn = chart.shown_window(), None
+        if shown is None or frame.rows < 1:
             head = strip_of(_title(chart, inks, None, width), inks, width)
             return [head, *message(chart._empty, inks, width, height - 1)]
+        view = steady_view(chart, shown, frame.cols)
         self.plot, self.drawn = (frame.gutter, frame.cols), (view.x0, view.x1)
         values = chart.columns(view, frame.cols)
         scale = _scale(chart, values)

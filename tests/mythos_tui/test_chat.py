@@ -52,6 +52,27 @@ def rows_listed(pilot: Any) -> int:
     return tables.first().row_count if tables else 0
 
 
+async def test_in_another_size_the_end_is_shown_as_far_as_the_chosen_token_stays_in_view(workbench: Any) -> None:
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        screen.query_one(PromptArea).text = " ".join(["word"] * 900)
+        await pilot.press("enter")
+        await finished(pilot, screen)
+        transcript, view = screen.query_one(Transcript), screen.query_one(TokenView)
+        await pilot.press("escape", "left")
+        seen = []
+        for size in ((80, 24), (120, 36), (60, 20), (120, 36)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            await until(pilot, lambda: transcript.scroll_y == transcript.max_scroll_y > 0)
+            seen.append(transcript.scroll_y)
+        assert seen[1] == seen[3]
+        await pilot.press("home")
+        for size in ((80, 24), (120, 36)):
+            await pilot.resize_terminal(*size)
+            await until(pilot, lambda: view.region.y == transcript.content_region.y and transcript.size.width < size[0])
+
+
 @pytest.mark.action("chat.tint")
 async def test_tokens_stream_in_after_the_prompt_and_are_tinted_by_loops_probability_or_entropy(workbench: Any) -> None:
     async with workbench("quickstart").run_test() as pilot:

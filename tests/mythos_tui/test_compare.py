@@ -32,6 +32,12 @@ def make(folder: Path, name: str, lr: float, loss: float, family: str = "recurre
     return run
 
 
+def colours_of(app: MythosApp, sign: str) -> set[object]:
+    """The colours in which a sign stands on the screen."""
+    segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
+    return {one.style.color for one in segments if one.style and sign in one.text}
+
+
 def snapshots(*runs: FakeRun):
     return [RunReader(run.paths, settings=True).tick(1.0)[0] for run in runs]
 
@@ -79,6 +85,10 @@ async def test_runs_are_laid_over_each_other(context: Context, tmp_path: Path, m
         await until(pilot, lambda: [one.name for one in chart.series] == ["first", "second"])
         assert chart.series[0].y.tolist() == [3, 2, 3] and chart.series[0].colour != chart.series[1].colour
         await shows(pilot, "2 compared", "loss final", "◆ 2 ", "train.lr", "0.01", "0.02", "▌● first")
+        for theme in ("mythos-light", "mythos-dark"):
+            app.theme = theme
+            await pilot.pause()
+            assert len(colours_of(app, "━") | colours_of(app, "▌")) == 2, "the bars beside the names are as the curves"
         await until(pilot, lambda: len(list(tmp_path.glob("*.csv"))) == 2)
         curves, table = sorted(tmp_path.glob("*.csv"))
         lines = list(csv.DictReader(curves.open()))

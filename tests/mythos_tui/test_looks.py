@@ -54,7 +54,7 @@ async def messages(pilot: Pilot[Any]) -> None:
 
 async def compare(pilot: Pilot[Any]) -> None:
     await pilot.press("escape", "space", "space", "5")
-    await shows(pilot, "steady", "eager", "2 compared", "loss final")
+    await shows(pilot, "2 compared", "160 of 160", "240 of 240", "loss final", "bits/byte best", "train.steps")
 
 
 async def configured(pilot: Pilot[Any]) -> None:
@@ -73,6 +73,7 @@ async def chat(pilot: Pilot[Any]) -> None:
 
 async def token_column(pilot: Pilot[Any]) -> None:
     await pilot.press("escape", "left", "left", "left")
+    await shows(pilot, "chosen among", "read out after each")
 
 
 async def inspect(pilot: Pilot[Any]) -> None:
@@ -94,8 +95,7 @@ WALK: dict[str, Callable[[Pilot[Any]], Awaitable[None]]] = {
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.slow
-@pytest.mark.parametrize("sizes", [SIZES[:1], SIZES[1:]], ids=["120x36", "others"])
+@pytest.mark.parametrize("sizes", [SIZES[:1], pytest.param(SIZES[1:], marks=pytest.mark.slow)], ids=["120x36", "others"])
 async def test_screens_look_as_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, update: bool, sizes: tuple[tuple[int, int], ...]
 ):

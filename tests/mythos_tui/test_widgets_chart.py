@@ -54,6 +54,20 @@ async def test_every_line_is_exactly_as_wide_as_the_chart(size: tuple[int, int],
             assert {sum(segment.cell_length for segment in strip) for strip in strips} == {size[0]}
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-7])
+async def test_the_picture_of_given_data_is_the_same_whatever_was_drawn_before(scale: float) -> None:
+    y = scale * np.linspace(10, 2, 1000)
+    grown, fresh = LineChart("loss"), LineChart("loss")
+    async with ChartApp(grown).run_test(size=(80, 12)), ChartApp(fresh).run_test(size=(80, 12)):
+        grown.set_series([train(1234.5 + 0 * y)])
+        lines(grown)
+        for size in (3, 240, 601, 603, 640):
+            grown.set_series([Series("train", STEPS[:size], y[:size], "#4cb5f5")])
+            lines(grown)
+        fresh.set_series(grown.series)
+        assert lines(grown) == lines(fresh)
+
+
 async def test_empty_chart_says_so_in_its_middle() -> None:
     chart = LineChart("loss", empty="no points yet")
     async with ChartApp(chart).run_test(size=(41, 9)):

@@ -9,7 +9,6 @@ import pytest
 from rich.color import Color as RichColor
 from rich.color import ColorSystem
 from rich.segment import Segment
-from rich.style import Style
 from textual.color import Color
 
 from mythos_tui.widgets import spans
@@ -146,8 +145,7 @@ def test_the_filter_leaves_ascii_of_the_same_width() -> None:
 
 @pytest.mark.parametrize("ground", ["#0f1218", "#faf9f6"])
 def test_curves_stay_apart_among_sixteen_colours(ground: str) -> None:
-    base = Style(bgcolor=ground)
-    shown = [line_colour(Color.parse(one), base, "16").rich_color.downgrade(ColorSystem.STANDARD) for one in SERIES]
+    shown = [line_colour(Color.parse(one), Color.parse(ground), "16").rich_color.downgrade(ColorSystem.STANDARD) for one in SERIES]
     assert len({colour.number for colour in shown}) == len(SERIES)
     for number in range(16):
         rgb = RichColor.from_rgb(*basic(number).rgb)

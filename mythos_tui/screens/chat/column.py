@@ -9,6 +9,7 @@ import math
 from itertools import takewhile
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
@@ -32,15 +33,29 @@ class Column(VerticalScroll, can_focus=True):
         "are the exit rule's own number, loop by loop."
     )
 
+    _shown: tuple[Exchange, str] | None = None
+    _height = 0
+
     def compose(self) -> ComposeResult:
         yield Static("", id="column-text")
 
     def show(self, exchange: Exchange, note: str = "") -> None:
         """Everything that is known of the token under the cursor; `note` says what is still missing."""
-        most = max(3, self.size.height - 26)
-        text = column_text(exchange.answer, exchange.cursor or 0, exchange.trace, note, most)
-        self.query_one("#column-text", Static).update(text)
+        self._shown = exchange, note
+        self._fill()
         self.scroll_home(animate=False)
+
+    def _fill(self) -> None:
+        """As many candidates as there is room for."""
+        if self._shown is not None:
+            (exchange, note), most = self._shown, max(3, self.size.height - 26)
+            text = column_text(exchange.answer, exchange.cursor or 0, exchange.trace, note, most)
+            self.query_one("#column-text", Static).update(text)
+
+    def on_resize(self, event: events.Resize) -> None:
+        if event.size.height != self._height:
+            self._height = event.size.height
+            self._fill()
 
 
 def column_text(answer: Answer, number: int, trace: TraceResult | None, note: str = "", most: int = 8) -> Text:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.geometry import Size
 from textual.message import Message
 
 from mythos_tui.screens.chat.exchange import BOUNDARY, Exchange, Row
@@ -49,6 +50,7 @@ class Transcript(VerticalScroll, can_focus=True, inherit_bindings=False):
         """Back to the prompt."""
 
     chosen: Exchange | None = None
+    _shown_size: Size | None = None
     side = 0
     """Of two answers side by side, the one that keys go to first."""
 
@@ -120,10 +122,19 @@ class Transcript(VerticalScroll, can_focus=True, inherit_bindings=False):
 
     def reveal(self) -> None:
         """Scroll as far as the cursor needs to be seen."""
+        self._scroll_near(round(self.scroll_y))
+
+    def on_resize(self, event: events.Resize) -> None:
+        """In another size the end is shown, as far as the cursor stays in view; what merely grew stays where it is."""
+        if event.size != self._shown_size:
+            self._shown_size = event.size
+            self.call_after_refresh(lambda: self._scroll_near(self.max_scroll_y))
+
+    def _scroll_near(self, top: int) -> None:
+        """Scroll to `top`, or where the cursor can be seen."""
         if self.chosen and self.chosen.is_attached:
-            top, height = round(self.scroll_y), self.content_region.height
-            view = self.chosen.query_one(TokenView)
-            line = view.region.y - self.content_region.y + top + self.chosen.cursor_line
+            height, view = self.content_region.height, self.chosen.query_one(TokenView)
+            line = view.region.y - self.content_region.y + round(self.scroll_y) + self.chosen.cursor_line
             self.scroll_to(y=min(max(top, line - height + 1), line), animate=False)
 
     def close(self) -> None:

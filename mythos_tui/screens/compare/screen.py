@@ -24,7 +24,7 @@ from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.widgets.chart import LineChart, Series
 from mythos_tui.widgets.curve import Best
 from mythos_tui.widgets.fields import TextField
-from mythos_tui.widgets.palette import SERIES
+from mythos_tui.widgets.palette import SERIES, series_colour
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import visible
 
@@ -138,8 +138,9 @@ class CompareScreen(RunPicking):
         """Pictures of the compared runs, in the order of their colours."""
         return [self._snapshots[name] for name in self.app.choice.compared if name in self._snapshots]
 
-    def _colour(self, snapshot: RunSnapshot) -> str:
-        return SERIES[self.app.choice.compared.index(snapshot.summary.name) % len(SERIES)]
+    def _number(self, snapshot: RunSnapshot) -> int:
+        """Which of the compared runs it is, which decides its colour."""
+        return self.app.choice.compared.index(snapshot.summary.name)
 
     # Drawing
 
@@ -151,15 +152,15 @@ class CompareScreen(RunPicking):
         chart.set_title(visible(metrics.chosen).replace("_", " "))
         chart.x_label = self._axis
         chart.set_series([self._series(one, metrics.chosen) for one in found if _has(one, metrics.chosen)])
-        runs = [(one.summary.name, self._colour(one)) for one in found]
+        runs = [(one.summary.name, self._number(one)) for one in found]
         self.query_one(ComparisonTable).show(runs, self._rows(found))
 
     def _series(self, snapshot: RunSnapshot, metric: str) -> Series:
         x, y = curve_of(snapshot, metric, self._axis)
         best: dict[int, Best] = {-1: "min", 1: "max"}
-        dash = self.app.choice.compared.index(snapshot.summary.name) // len(SERIES)
-        mark = best.get(direction(metric))
-        return Series(visible(snapshot.summary.name), x, y, self._colour(snapshot), best=mark, dash=dash)
+        number, mark = self._number(snapshot), best.get(direction(metric))
+        colour, dash = series_colour(number), number // len(SERIES)
+        return Series(visible(snapshot.summary.name), x, y, colour, best=mark, dash=dash)
 
     def _rows(self, found: list[RunSnapshot]) -> list[Row]:
         if not found:

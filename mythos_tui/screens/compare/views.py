@@ -10,11 +10,12 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.strip import Strip
 from textual.visual import Visual
-from textual.widgets import Static
+from textual.widget import Widget
 
 from mythos_tui.actions import bindings
 from mythos_tui.screens.compare.table import Row
 from mythos_tui.screens.units import shorten
+from mythos_tui.widgets.palette import run_colour
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop, visible
 
@@ -64,8 +65,20 @@ class Values(Vertical):
         super().__init__(id="values")
 
     def compose(self) -> ComposeResult:
-        yield Static("", id="table-head", markup=False)
-        yield ComparisonTable()
+        table = ComparisonTable()
+        yield TableHead(table)
+        yield table
+
+
+class TableHead(Widget):
+    """The names of the runs, in the colours of their curves, over their columns."""
+
+    def __init__(self, table: ComparisonTable) -> None:
+        super().__init__(id="table-head")
+        self._table = table
+
+    def render(self) -> Content:
+        return self._table.head()
 
 
 class ComparisonTable(Rows):
@@ -83,11 +96,11 @@ class ComparisonTable(Rows):
     def __init__(self) -> None:
         super().__init__(id="table")
         self._rows: list[Row] = []
-        self._runs: list[tuple[str, str]] = []
+        self._runs: list[tuple[str, int]] = []
         self._first = 0
 
-    def show(self, runs: list[tuple[str, str]], rows: list[Row]) -> None:
-        """Show these rows for runs, (name, colour) each."""
+    def show(self, runs: list[tuple[str, int]], rows: list[Row]) -> None:
+        """Show these rows for runs, each its name and the number of its colour."""
         if (runs, rows) != (self._runs, self._rows):
             self._runs, self._rows = runs, rows
             self._first = min(self._first, max(0, len(runs) - 1))
@@ -95,19 +108,23 @@ class ComparisonTable(Rows):
 
     def redraw(self) -> None:
         super().redraw()
-        self.screen.query_one("#table-head", Static).update(self._head(), layout=False)
+        self.screen.query_one(TableHead).refresh()
 
     @property
     def count(self) -> int:
         return len(self._rows)
 
-    def _head(self) -> Content:
+    def head(self) -> Content:
         """The runs' names over their columns."""
         label, column = self._widths()
         before = f"‹ {self._first} more" if self._first else ""
         parts: list[str | tuple[str, str]] = [(f"{before:<{label}}", "$foreground-muted")]
-        for name, colour in self._runs[self._first :]:
-            parts += [" " * GAP, ("▌", colour), (shorten(visible(name), column - 1).ljust(column - 1), "bold")]
+        for name, number in self._runs[self._first :]:
+            parts += [
+                " " * GAP,
+                ("▌", run_colour(number, self.app)),
+                (shorten(visible(name), column - 1).ljust(column - 1), "bold"),
+            ]
         return Content.assemble(*parts)
 
     def _widths(self) -> tuple[int, int]:

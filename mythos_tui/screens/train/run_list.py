@@ -90,9 +90,9 @@ class RunList(Rows):
         """The colour that a run has in Compare; "" where it is not compared."""
         if name not in (compared := self._choice.compared):
             return ""
-        from mythos_tui.widgets.palette import SERIES  # brings numpy, which the first frame does without
+        from mythos_tui.widgets.palette import run_colour  # brings numpy, which the first frame does without
 
-        return SERIES[compared.index(name) % len(SERIES)]
+        return run_colour(compared.index(name), self.app)
 
     @property
     def knows_any(self) -> bool:
