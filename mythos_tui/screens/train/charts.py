@@ -13,7 +13,7 @@ from textual.widget import Widget
 from mythos_tui.runs.snapshot import X_AXES, RunSnapshot
 from mythos_tui.screens.train.arrangement import Arrangement, plan
 from mythos_tui.screens.train.panels import PANELS, Panel, bars_of, map_of, series_of
-from mythos_tui.screens.train.views import StepChosen
+from mythos_tui.screens.train.views import PageArranged, StepChosen
 from mythos_tui.widgets.barchart import BarChart
 from mythos_tui.widgets.chart import LineChart
 from mythos_tui.widgets.timemap import TimeHeatmap
@@ -125,6 +125,7 @@ class ChartGrid(Container):
             chart.styles.column_span = 1 + (min(spare, columns - 1) if index == 0 else 0)
             self.move_child(chart, after=self._charts[shown[index - 1]]) if index else self.move_child(chart, before=0)
         self._feed()
+        self.post_message(PageArranged())
 
     @property
     def _per_page(self) -> int:

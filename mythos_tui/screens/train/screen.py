@@ -21,7 +21,7 @@ from mythos_tui.screens.train.log_tail import LogTail
 from mythos_tui.screens.train.notice import Notice
 from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.screens.train.starting import RunStarting
-from mythos_tui.screens.train.views import ChartViews, StepChosen
+from mythos_tui.screens.train.views import ChartViews, PageArranged, StepChosen
 from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import visible
 
@@ -108,9 +108,10 @@ class TrainScreen(RunStarting, ChartViews):
     @on(RunList.Picked)
     def _say_listed(self) -> None:
         self.query_one("#listed", Static).update(self.query_one(RunList).summary(), layout=False)
-        self.say_page()
+        self._say_page()
 
-    def say_page(self) -> None:
+    @on(PageArranged)
+    def _say_page(self) -> None:
         live = sum(run.is_live for run in self._runs.values())
         told = [f"{live} live"] * bool(live) + [self.pages_text] * bool(self.pages_text)
         self.set_remark(" · ".join(told))

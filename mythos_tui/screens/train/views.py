@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mythos_tui.screens.train.charts import ChartGrid
 
 
+class PageArranged(Message):
+    """Other charts are shown, or their pages have been cut anew."""
+
+
 class StepChosen(Message):
     """The crosshair came to a step, or is gone."""
 
@@ -46,9 +50,6 @@ class ChartViews(WorkbenchScreen):
         """`charts 1/3`, where there is more than one page."""
         return f"charts {self.charts.page + 1}/{self.charts.pages}" if self.charts and self.charts.pages > 1 else ""
 
-    def say_page(self) -> None:
-        """Tell which page of charts is shown."""
-
     def action_page(self, by: int) -> None:
         """Another page of charts; on the full screen another chart."""
         if not (grid := self.charts):
@@ -61,13 +62,11 @@ class ChartViews(WorkbenchScreen):
             self.notify("All charts are on this page; } makes them larger.", timeout=2)
         else:
             grid.turn_page(by)
-        self.say_page()
 
     def action_resize(self, by: int) -> None:
         """Larger or smaller charts."""
         if self.charts and self.charts.arrangement.resize(by):
             self.charts.arrange_page()
-            self.say_page()
 
     def action_x_axis(self) -> None:
         """Next x axis."""
@@ -79,12 +78,7 @@ class ChartViews(WorkbenchScreen):
         from mythos_tui.screens.train.panel_dialog import PanelDialog
 
         if grid := self.charts:
-
-            def closed(_: None) -> None:
-                grid.arrange_page()
-                self.say_page()
-
-            self.app.push_screen(PanelDialog(grid.arrangement), closed)
+            self.app.push_screen(PanelDialog(grid.arrangement), lambda _: grid.arrange_page())
 
     def action_zoom(self) -> None:
         """What has the focus on the full screen, or back."""
