@@ -104,8 +104,11 @@ async def test_screens_look_as_recorded(
     context = Context(Path("runs"), ROOT / "configs", ROOT / "checkpoints")
     app = MythosApp(context, THEMES[0])
     app.animation_level = "none"
-    recording = ["--record"] if update and SIZES[0] in sizes else []  # asked once, then played back for the other sizes
-    app.inference = InferenceClient([sys.executable, "-u", str(WORKER), str(RECORDED / "answers.jsonl"), *recording])
+    answers, recording = RECORDED / "answers.jsonl", list[str]()
+    if update and SIZES[0] in sizes:  # asked once, then played back for the other sizes
+        answers.unlink(missing_ok=True)
+        recording = ["--record"]
+    app.inference = InferenceClient([sys.executable, "-u", str(WORKER), str(answers), *recording])
     wrong = []
     async with app.run_test(size=SIZES[0]) as pilot:
         for name, go in WALK.items():
