@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -68,7 +69,7 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
     they would push out good ones; the checkpoints before it are whole then.
     """
     name = snapshot.name
-    if not all(bool(tensor.isfinite().all()) for tensor in snapshot.weights.values()):
+    if not all(is_finite(tensor) for tensor in snapshot.weights.values()):
         raise CheckpointError(
             f"{name} is not saved: its weights are not finite.",
             "Resume from the last checkpoint with a lower train.lr.",
@@ -87,6 +88,11 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
         ) from None
     _thin_out(paths, snapshot)
     return name
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether every value is; by the extremes, which NaN takes over, in a tenth of the time that `isfinite` needs."""
+    return not (tensor.is_floating_point() and tensor.numel()) or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
 def save(paths: RunPaths, trainer: Trainer, tokenizer: Path, metrics: dict[str, Any], best: bool) -> str:

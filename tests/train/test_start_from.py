@@ -12,7 +12,7 @@ import torch
 from mythos.checkpoint import export_checkpoint
 from mythos.contract.errors import CheckpointError
 from mythos.contract.rundir import RunPaths
-from mythos.train.checkpoint import save, start_from
+from mythos.train.checkpoint import is_finite, save, start_from
 from tests.fakes.checkpoints import write_checkpoint
 from tests.train.test_objective import RECURRENT, trainer
 
@@ -67,3 +67,13 @@ def test_a_shipped_copy_does_not_tell_where_the_first_weights_lay(tmp_path: Path
     (checkpoint / "manifest.json").write_text(json.dumps(manifest))
     shipped = export_checkpoint(checkpoint, tmp_path / "b")
     assert "somebody" not in (shipped / "config.yaml").read_text()
+
+
+def test_one_value_that_is_not_finite_is_found_wherever_it_lies():
+    for value in (float("nan"), float("inf"), -float("inf")):
+        for place in (0, 499, 999):
+            tensor = torch.randn(1000, dtype=torch.bfloat16).reshape(10, 100)
+            assert is_finite(tensor)
+            tensor.view(-1)[place] = value
+            assert not is_finite(tensor)
+    assert is_finite(torch.zeros(0)) and is_finite(torch.tensor([1, 2]))
