@@ -121,9 +121,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=150, help="how long the run on the pictures trains first")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_STATE_HOME"] = (
-            temporary  # nobody's own settings in the pictures
-        )
+        # Nobody's own settings in the pictures, and all colours, whatever the terminal that this is started from.
+        os.environ.update(XDG_CONFIG_HOME=temporary, XDG_STATE_HOME=temporary, TERM="xterm-256color")
+        os.environ.update(COLORTERM="truecolor", LANG="C.UTF-8")
+        os.environ.pop("NO_COLOR", None)
         os.chdir(temporary)
         runs = Path("runs")
         try:
