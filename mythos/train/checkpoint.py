@@ -91,7 +91,7 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether every value is; by the extremes, which NaN takes over, in a tenth of the time that `isfinite` needs."""
+    """Whether every value is; by the extremes, which NaN takes over: one pass, and no copy as `isfinite` makes."""
     return not (tensor.is_floating_point() and tensor.numel()) or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
