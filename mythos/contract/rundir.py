@@ -179,25 +179,20 @@ class LineWriter:
         self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
         self._waiting: deque[bytes] = deque(maxlen=LINES_WAITING)
 
-    def write(self, value: dict[str, Any]) -> bool:
-        """One call of write(2) per line, so that lines of a killed worker are whole but for the last.
+    def write(self, *values: dict[str, Any]) -> bool:
+        """One call of write(2) for all lines, so that those of a killed worker are whole but for the last.
 
-        False where the disk refuses: the line waits for the next call, and what there is of it is ended before.
+        False where the disk refuses: lines wait for the next call, and what there is of one is ended before it comes again.
         """
-        self._waiting.append((json.dumps(value, default=float) + "\n").encode())
-        while self._waiting:
-            if not self._append(b"\n" * self._torn + self._waiting[0]):
-                return False
-            self._waiting.popleft()
-        return True
-
-    def _append(self, line: bytes) -> bool:
+        self._waiting.extend((json.dumps(value, default=float) + "\n").encode() for value in values)
         try:
-            written = os.write(self._file, line)
+            left = os.write(self._file, b"\n" * self._torn + b"".join(self._waiting)) - self._torn
         except OSError:
             return False
-        self._torn = written < len(line)
-        return not self._torn
+        while self._waiting and left >= len(self._waiting[0]):
+            left -= len(self._waiting.popleft())
+        self._torn = left != 0
+        return not self._waiting
 
     def close(self) -> None:
         os.close(self._file)
@@ -229,7 +224,7 @@ def take_commands(paths: RunPaths) -> list[dict[str, Any]]:
     """
     taken = []
     try:
-        names = os.listdir(paths.control)  # ten times a second: a glob would cost as much as all else between two steps
+        names = os.listdir(paths.control)  # several times a second: a glob would cost as much as all else between two steps
     except OSError:
         return []
     for path in sorted(paths.control / name for name in names if name.endswith(".json") and name[0] != "."):

@@ -44,6 +44,12 @@ class RouterStats:
         """[tokens that count, E]."""
         return self.logits if self.active is None else self.logits[self.active]
 
+    def release(self) -> None:
+        """Let go of the graph that the logits came from; what is worked out later stays the same."""
+        for name in ("logits", "active_logits"):
+            if name in self.__dict__:
+                setattr(self, name, self.__dict__[name].detach())
+
     @property
     def entropy(self) -> Tensor:
         """Mean entropy of the router's distribution, in nats."""

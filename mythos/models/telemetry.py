@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -32,7 +33,13 @@ class Telemetry:
     block_evaluations: int = 0
     routers: list[RouterStats] = field(default_factory=list)
 
-    @property
+    def release(self) -> None:
+        """Let go of the graph once the backward pass is over; else it lives as long as whoever reads the numbers."""
+        self.signals = self.gate_logits = self.ponder_cost = None
+        for router in self.routers:
+            router.release()
+
+    @cached_property
     def expert_load(self) -> Tensor | None:
         """[E] int64 counts over all loops, or None without routed experts."""
         return torch.stack([router.load for router in self.routers]).sum(0) if self.routers else None
@@ -52,9 +59,11 @@ class Telemetry:
         log_p = (
             torch.cat(logits).T.contiguous().log_softmax(0)
         )  # along the first axis: experts are few, tokens are many
-        entropy = -(log_p.exp() * log_p).sum(0)
-        weights = [entropy.new_full((len(loop),), 1 / (len(loop) * len(logits))) for loop in logits]
-        return torch.cat(weights).dot(entropy)
+        terms = log_p.exp().mul_(log_p)
+        if len({len(loop) for loop in logits}) == 1:
+            return -terms.sum() / terms.shape[1]
+        of_loops = terms.sum(0).split([len(loop) for loop in logits])
+        return -torch.stack([loop.mean() for loop in of_loops]).mean()
 
     def _asked(self) -> list[RouterStats]:
         return [router for router in self.routers if router.active is None or bool(router.active.any())]

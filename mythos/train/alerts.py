@@ -154,11 +154,13 @@ class Guard:
         past.append(here)
         if len(known) < least:
             return None
-        middle = median(known[-least:])
+        middle, floor, most = median(known[-least:]), limit(f"{name}_floor"), limit("spike_sigmas")
+        if here - middle <= most * floor:
+            return ""  # whatever the spread is
         spread = 1.4826 / math.sqrt(2) * median(abs(after - before) for before, after in pairwise(known))
-        sigmas = (here - middle) / max(spread, limit(f"{name}_floor"))
+        sigmas = (here - middle) / max(spread, floor)
         usual = f"{math.exp(middle):.4g}, the median of the last {least} steps of its kind"
-        return f"{value:.4g}, {sigmas:.1f} robust deviations above {usual}" if sigmas > limit("spike_sigmas") else ""
+        return f"{value:.4g}, {sigmas:.1f} robust deviations above {usual}" if sigmas > most else ""
 
     def _slow(self, metrics: dict[str, Any]) -> str | None:
         """FLOP/s rather than tokens/s, as steps differ in depth; not where the gate alone learns, which counts otherwise."""

@@ -132,6 +132,9 @@ class AllRouters(RouterStats):
     def __init__(self, load: Tensor, entropy: Tensor) -> None:
         self.load, self.mean_entropy = load, entropy
 
+    def release(self) -> None:
+        """There is no graph."""
+
     @property
     def entropy(self) -> Tensor:
         return self.mean_entropy

@@ -14,7 +14,7 @@ from mythos.contract.errors import MythosError, RunError
 from mythos.contract.liveness import process_identity
 from mythos.contract.rundir import LineWriter, RunPaths, take_commands, write_atomic, write_json
 
-STATUS_EVERY_S = 0.5
+STATUS_EVERY_S, INBOX_EVERY_S = 0.5, 0.2
 
 
 class Stop(Exception):
@@ -54,6 +54,11 @@ class Journal:
         self._written = -STATUS_EVERY_S
         self._refused = False
 
+    @property
+    def is_due(self) -> bool:
+        """Whether an `update` that is not forced would be written."""
+        return time.monotonic() - self._written >= STATUS_EVERY_S
+
     def event(self, kind: str, **facts: Any) -> None:
         step = {"step": self.status["step"]} if self.status["step"] else {}
         self.events.write({"time": time.time(), "kind": kind, **step, **facts})
@@ -65,10 +70,9 @@ class Journal:
         milliseconds each time. Where the disk refuses, training goes on untold. Raises Gone where the run's directory was removed.
         """
         self.status.update(facts)
-        now = time.monotonic()
-        if not force and now - self._written < STATUS_EVERY_S:
+        if not force and not self.is_due:
             return
-        self._written = now
+        self._written = time.monotonic()
         try:
             told = {**self.status, "updated": time.time(), "expect_next_in_s": expect_next_in_s}
             write_json(self.paths.status, told, durable=force)
@@ -111,9 +115,9 @@ class Control:
         self.stop_requested = signal.Signals(number).name
 
     def poll(self) -> None:
-        """Read the inbox, at most ten times a second."""
+        """Read the inbox, at most every INBOX_EVERY_S."""
         now = time.monotonic()
-        if now - self._checked < 0.1:
+        if now - self._checked < INBOX_EVERY_S:
             return
         self._checked = now
         for command in take_commands(self.paths):

@@ -120,7 +120,7 @@ class Trainer:
             self.steps_done,
             self.tokens_done,
             plan.loops,
-            loss.total.detach(),
+            loss.total,
             loss.parts,
             grad_norm,
             lr,
@@ -171,7 +171,7 @@ class Trainer:
                 with self.device.autocast():
                     total, loss = self.parallel.loss([*micro], self.config, plan, self.steps_done)
                 self.optimizer.scaler.scale(total / parts if parts > 1 else total).backward()
-            losses.append(loss)
+            losses.append(loss.released())
         skip_draws(plan, self.config, (ranks.world - 1 - ranks.rank) * rows, self.device)
         return losses
 

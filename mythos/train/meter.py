@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mythos.contract.alerts import SKIPPABLE
 from mythos.train.loop import StepResult
+
+
+@dataclass
+class Stretch:
+    """The steps of one line: of the latest all that it told, of each one what is summed over them."""
+
+    last: StepResult | None = None
+    flops: float = 0.0
+    tokens: int = 0
+    loops: list[Tensor] = field(default_factory=list)
+    loads: list[Tensor] = field(default_factory=list)
+    judged: list[tuple[Tensor, int, Tensor, Tensor]] = field(default_factory=list)
+    """(reasons to leave out the update, step, loss, gradient norm) of steps that were judged."""
+
+    def add(self, result: StepResult) -> None:
+        telemetry = result.telemetry
+        self.last = result
+        self.flops += result.flops
+        self.tokens += telemetry.loops.numel()
+        self.loops.append(telemetry.loops)
+        if (load := telemetry.expert_load) is not None:
+            self.loads.append(load)
+        if result.skipped is not None:
+            loss = result.parts.get("cross_entropy", result.loss)
+            self.judged.append((result.skipped, result.step, loss, result.grad_norm))
 
 
 class Meter:
@@ -21,13 +48,13 @@ class Meter:
     def __init__(self, peak_flops: float, max_loops: int) -> None:
         self.peak_flops = peak_flops
         self.max_loops = max_loops
-        self._results: list[StepResult] = []
-        self._closed: list[tuple[list[StepResult], float, float]] = []
+        self._stretch = Stretch()
+        self._closed: list[tuple[Stretch, float, float]] = []
         self._since = time.perf_counter()
         self._paused = 0.0
 
     def add(self, result: StepResult) -> None:
-        self._results.append(result)
+        self._stretch.add(result)
 
     def exclude(self, seconds: float) -> None:
         """Time that was no training (evaluation, checkpoint, pause) does not count against throughput."""
@@ -40,19 +67,19 @@ class Meter:
     def close(self) -> None:
         """The steps since the last line make one, at this moment."""
         now = time.perf_counter()
-        self._closed.append((self._results, max(1e-9, now - self._since - self._paused), time.time()))
-        self._results, self._since, self._paused = [], now, 0.0
+        self._closed.append((self._stretch, max(1e-9, now - self._since - self._paused), time.time()))
+        self._stretch, self._since, self._paused = Stretch(), now, 0.0
 
     def flush(self) -> list[dict[str, Any]]:
         """The lines that have been closed since the last flush."""
         closed, self._closed = self._closed, []
         return [self._line(*facts) for facts in closed]
 
-    def _line(self, results: list[StepResult], seconds: float, at: float) -> dict[str, Any]:
+    def _line(self, stretch: Stretch, seconds: float, at: float) -> dict[str, Any]:
         """Means since the last line for throughput, loops and router; the latest step for everything else."""
-        last = results[-1]
-        tokens = sum(result.telemetry.loops.numel() for result in results)
-        flops_per_s = sum(result.flops for result in results) / seconds
+        last = stretch.last
+        assert last is not None, "a line is of one step at least"
+        flops_per_s = stretch.flops / seconds
         line: dict[str, Any] = {
             "step": last.step,
             "time": at,
@@ -62,18 +89,18 @@ class Meter:
             "lr": last.lr,
             "muon_lr": last.muon_lr,
             "grad_norm": float(last.grad_norm),
-            "tokens_per_s": tokens / seconds,
+            "tokens_per_s": stretch.tokens / seconds,
             "flops_per_s": flops_per_s,
             "utilisation": flops_per_s / self.peak_flops,
         }
         if last.telemetry.state_norm:
-            line |= self._recurrent(results, last)
-        if skipped := _skipped(results):
+            line |= self._recurrent(stretch, last)
+        if skipped := _skipped(stretch):
             line["skipped"] = skipped
         return line
 
-    def _recurrent(self, results: list[StepResult], last: StepResult) -> dict[str, Any]:
-        loops = torch.cat([result.telemetry.loops.flatten() for result in results])
+    def _recurrent(self, stretch: Stretch, last: StepResult) -> dict[str, Any]:
+        loops = torch.cat(stretch.loops).flatten()
         histogram = torch.bincount(loops, minlength=self.max_loops + 1)[1:].tolist()
         line: dict[str, Any] = {
             "ponder": sum(depth * tokens for depth, tokens in enumerate(histogram, 1)) / len(loops),
@@ -81,23 +108,20 @@ class Meter:
             "rho_a": last.telemetry.rho_a,
             "state_norm": last.telemetry.state_norm,
         }
-        loads = [load for result in results if (load := result.telemetry.expert_load) is not None]
-        if loads:
-            total = torch.stack(loads).sum(0).cpu().double()
-            line["expert_load"] = (total / total.sum()).tolist()
+        if stretch.loads:
+            load = torch.stack(stretch.loads).sum(0).tolist()
+            choices = max(1, sum(load))
+            line["expert_load"] = [count / choices for count in load]
             entropy = last.telemetry.router_entropy
             line["router_entropy"] = None if entropy is None else float(entropy)
         return {key: value for key, value in line.items() if value is not None}
 
 
-def _skipped(results: list[StepResult]) -> dict[str, list[tuple[int, float]]]:
+def _skipped(stretch: Stretch) -> dict[str, list[tuple[int, float]]]:
     """Steps that were left out, each with the loss or gradient norm that was the reason, by kind."""
-    judged = [(result, result.skipped) for result in results if result.skipped is not None]
     found: dict[str, list[tuple[int, float]]] = {}
-    reasons = torch.stack([flags for _, flags in judged]).tolist() if judged else []
-    for (result, _), flags in zip(judged, reasons, strict=True):
+    reasons = torch.stack([flags for flags, *_ in stretch.judged]).tolist() if stretch.judged else []
+    for (_, step, loss, norm), flags in zip(stretch.judged, reasons, strict=True):
         for kind in [kind for kind, flag in zip(SKIPPABLE, flags, strict=True) if flag]:
-            loss = result.parts.get("cross_entropy", result.loss)
-            value = float(result.grad_norm if kind == "gradient_spike" else loss)
-            found.setdefault(kind, []).append((result.step, value))
+            found.setdefault(kind, []).append((step, float(norm if kind == "gradient_spike" else loss)))
     return found

@@ -27,6 +27,11 @@ class Loss:
     parts: dict[str, Tensor]
     telemetry: Telemetry
 
+    def released(self) -> Loss:
+        """The numbers without the graph that they came from, once the backward pass is over."""
+        self.telemetry.release()
+        return Loss(self.total.detach(), self.parts, self.telemetry)
+
 
 class Batch(NamedTuple):
     """inputs, targets [B, T]; `documents` [B, T] number the document of each input, None where attention may cross."""

@@ -36,16 +36,17 @@ class Records:
         self._sinks = Sinks(config.train.report_to, journal.paths, config.model_dump(mode="json"), self._tell)
         self._refused = False
 
-    def line(self, line: dict[str, Any]) -> None:
-        """One line of metrics. One that the disk refuses waits for the next; that is told once."""
-        refused, self._refused = self._refused, not self._file.write(line)
+    def lines(self, lines: list[dict[str, Any]]) -> None:
+        """Lines of metrics. Those that the disk refuses wait for the next; that is told once."""
+        refused, self._refused = self._refused, not self._file.write(*lines)
         if self._refused and not refused:
             say("metrics.jsonl cannot be written: its lines wait in memory")
-        self._sinks.put(line)
-        self.around.add(line)
-        if skipped := line.get("skipped"):
-            self.journal.event("skipped", steps=skipped)
-        self._obey(self.guard.observe(line))
+        for line in lines:
+            self._sinks.put(line)
+            self.around.add(line)
+            if skipped := line.get("skipped"):
+                self.journal.event("skipped", steps=skipped)
+            self._obey(self.guard.observe(line))
 
     def evaluation(self, facts: dict[str, Any]) -> None:
         """One evaluation: `step`, `loss` and more."""

@@ -54,6 +54,8 @@ class Sinks:
 
     def put(self, line: Mapping[str, Any], group: str = "") -> None:
         """Hand over one line with its `step`; its numbers go under `group/key`. Never waits."""
+        if not self._feeds:
+            return
         facts = (int(line["step"]), float(line.get("time", time.time())), dict(_numbers(line, group)))
         for feed in self._feeds:
             feed.put(facts)

@@ -27,12 +27,13 @@ from mythos.threads import share_cores
 from mythos.train.follower import follow
 from mythos.train.journal import Control, Gone, Journal, Stop, cut_metrics, report_failure, say
 from mythos.train.ranks import Ranks, together
+from mythos.train.schedule import ended_by, seconds_left
 
 if TYPE_CHECKING:
     from mythos.train.keeper import Outcome
 
 
-LINES_EVERY_S = 0.2
+LINES_EVERY_S = 0.4
 """How often lines of metrics are worked out and written where steps are shorter: then several at once."""
 
 
@@ -103,35 +104,34 @@ class Worker:
             self._turn()
 
     def _turn(self) -> None:
-        """One step and all that goes with it."""
+        """One step and all that goes with it. What it does at every step is counted in microseconds."""
         self._heed()
-        self._step()
-        if not self._over():
+        if not self._step():
             self._evaluate_and_save()
 
     def _over(self) -> str:
         """The limit that the run has reached, or ""."""
-        from mythos.train.schedule import ended_by
-
         return ended_by(self.trainer.steps_done, self.config, self.trainer.seconds_done)
 
-    def _step(self) -> None:
-        from mythos.train.schedule import seconds_left
-
+    def _step(self) -> str:
+        """One step, told of where that is due; returns the limit that the run has reached, or ""."""
         train = self.config.train
         began = time.perf_counter()
         result = self.trainer.step()
         seconds = time.perf_counter() - began
         self._time(seconds)
         self.trainer.seconds_done += seconds
+        over = self._over()
         self.meter.add(result)
-        if result.step % train.log_every == 0 or result.step == 1 or self._over():
+        if result.step % train.log_every == 0 or result.step == 1 or over:
             self.meter.close()
         if self.meter.has_lines and time.monotonic() >= self.logged + LINES_EVERY_S:
             self._log()
-        left = seconds_left(result.step, self.config, self.trainer.seconds_done, self.step_s)
-        facts: dict[str, Any] = {"step": result.step, "tokens": result.tokens, "eta_s": left, "message": "training"}
-        self.journal.update(max(5.0, 5 * self.step_s), **facts)
+        self.journal.status.update(step=result.step, tokens=result.tokens)
+        if self.journal.is_due:
+            left = seconds_left(result.step, self.config, self.trainer.seconds_done, self.step_s)
+            self.journal.update(max(5.0, 5 * self.step_s), eta_s=left, message="training")
+        return over
 
     def _time(self, seconds: float) -> None:
         """Running mean of the time of a step; the first one warms up and does not count."""
@@ -144,10 +144,10 @@ class Worker:
 
     def _log(self) -> None:
         """Write the lines that are due. Whatever tells of the present step, or saves it, comes after them."""
-        for line in self.meter.flush():
-            self.records.line(line)
-            self.journal.status["loss"] = line["loss"]
-            say(f"step {line['step']}  loss {line['loss']:.4f}  {line['tokens_per_s']:.0f} tokens/s")
+        if lines := self.meter.flush():
+            self.records.lines(lines)
+            self.journal.status["loss"] = lines[-1]["loss"]
+            say("\n".join(f"step {x['step']}  loss {x['loss']:.4f}  {x['tokens_per_s']:.0f} tokens/s" for x in lines))
         self.logged = time.monotonic()
 
     def _evaluate_and_save(self) -> None:
@@ -206,9 +206,9 @@ class Worker:
         return told(changes)
 
     def _adopt(self) -> None:
-        from mythos.train.resume import adopt
-
         if self.wanted is not self.config:
+            from mythos.train.resume import adopt
+
             self.journal.event("setting", changed=differences(self.config, self.wanted))
             self.config = self.wanted
             self.ranks.order("adopt")

@@ -36,7 +36,7 @@ def test_a_stop_is_heard_within_an_evaluation(tmp_path: Path, monkeypatch: pytes
 
     def asked(*arguments: Any, **more: Any) -> Any:
         send_command(paths, "stop")
-        time.sleep(0.11)  # the inbox is looked into ten times a second
+        time.sleep(1.1 * journal.INBOX_EVERY_S)
         return evaluate(*arguments, **more)
 
     monkeypatch.setattr(bits, "evaluate", asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -58,6 +59,8 @@ def test_a_paused_run_tells_why_in_watch_while_it_waits(tmp_path: Path) -> None:
             assert watch.stdout is not None
             for line in watch.stdout:
                 if line.startswith("alert: The loss jumped"):
+                    while status(paths)["state"] == "running":
+                        time.sleep(0.01)
                     seen.append((line, status(paths)["step"]))
                     send_command(paths, "resume")
 
