@@ -224,7 +224,7 @@ def take_commands(paths: RunPaths) -> list[dict[str, Any]]:
     """
     taken = []
     try:
-        names = os.listdir(paths.control)  # several times a second: a glob would cost as much as all else between two steps
+        names = os.listdir(paths.control)  # several times a second, where a glob would cost too much
     except OSError:
         return []
     for path in sorted(paths.control / name for name in names if name.endswith(".json") and name[0] != "."):

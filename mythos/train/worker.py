@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mythos.train.keeper import Outcome
 
 
-LINES_EVERY_S = 0.4
+LINES_EVERY_S = 0.5
 """How often lines of metrics are worked out and written where steps are shorter: then several at once."""
 
 
