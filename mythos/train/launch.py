@@ -71,7 +71,7 @@ def worker_environment(processes: int) -> dict[str, str]:
 
 
 def _command(paths: RunPaths, lock: int, resume: bool, torchrun: list[str]) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", *torchrun] if torchrun else []
+    launcher = ["-m", "mythos.train.several", *torchrun] if torchrun else []
     worker = ["-m", "mythos.train.worker", str(paths.root.resolve()), str(lock), *(["--resume"] if resume else [])]
     return [sys.executable, "-u", *launcher, *worker]
 

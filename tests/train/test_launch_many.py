@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from typer.testing import CliRunner
 
 from mythos.cli.app import app
@@ -20,9 +21,9 @@ from mythos.cli.launching import node, slurm
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.liveness import is_locked
 from mythos.contract.load import load_config, parse_config
-from mythos.contract.rundir import RunPaths
+from mythos.contract.rundir import RunPaths, create_run, write_json
 from mythos.contract.watch import read_json
-from mythos.train import launch
+from mythos.train import launch, several
 
 CONFIG = """\
 model: {family: recurrent, vocab_size: 300, width: 32, ffn_width: 64, context: 64, expert_width: 16}
@@ -111,7 +112,7 @@ def test_several_processes_share_the_whole_model_unless_told_otherwise(
     assert load_config(paths.config).train.parallel == "ddp"
     assert "--nproc-per-node=2" in started[0][0] and int(started[0][1]["OMP_NUM_THREADS"]) >= 1
     launch.start(parse_config({}, []), tmp_path, "one", [])
-    assert "torch.distributed.run" not in started[1][0] and "OMP_NUM_THREADS" not in started[1][1]
+    assert "mythos.train.several" not in started[1][0] and "OMP_NUM_THREADS" not in started[1][1]
     assert started[1][1]["PYTORCH_ENABLE_MPS_FALLBACK"] == "1"
     with pytest.raises(ConfigError, match="3 equal parts"):
         launch.start(parse_config({}, []), tmp_path, "three", [], 3)
@@ -126,6 +127,28 @@ def test_the_number_of_processes_has_two_names(
     monkeypatch.setattr(launch, "start", lambda *given: asked.append(given[-1]) or RunPaths(tmp_path))
     arguments = ["train", str(config), "--runs", str(tmp_path), "--detach", option, "3"]
     assert CliRunner().invoke(app, arguments).exit_code == 0 and asked == [3]
+
+
+@pytest.mark.parametrize(("state", "told"), [("running", "failed"), ("preparing", "failed"), ("stopped", "stopped")])
+def test_the_last_word_is_had_over_a_run_that_was_left_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, told: str
+) -> None:
+    paths = create_run(tmp_path, "a", parse_config({}, []), [])
+    write_json(paths.status, {"state": state, "step": 7, "last_checkpoint": "step-00000004", "error": None})
+    failures = {rank: ProcessFailure(rank, 1, code, "") for rank, code in ((1, 1), (0, -9))}
+
+    def torchrun(argv: list[str]) -> None:
+        raise ChildFailedError("worker", failures)
+
+    monkeypatch.setattr(several, "torchrun", torchrun)
+    for lock in ("-1", "3"):  # another machine of the run says nothing
+        with pytest.raises(ChildFailedError):
+            several.main(["--nproc-per-node=2", "-m", "mythos.train.worker", str(paths.root), lock])
+        status = read_json(paths.status) or {}
+        assert status["state"] == (state if lock == "-1" else told)
+    assert (status["step"], status["last_checkpoint"]) == (7, "step-00000004")
+    if told == "failed":
+        assert "Rank 0 was ended by SIGKILL" in status["error"]["message"] and status["error"]["hint"]
 
 
 # Whole runs, slow ------------------------------------------------------------------------------------------------------
@@ -189,8 +212,8 @@ def test_a_killed_rank_ends_the_run_within_half_a_minute_and_it_resumes(
     (victim,) = (p for p in members(paths) if p.environ().get("RANK") == rank)
     victim.send_signal(signal.SIGKILL)
     status = ended(paths, 30)
-    if rank == "1":
-        assert status["state"] == "failed" and status["error"]["type"] == "RankLost"
+    assert status["state"] == "failed" and status["error"]["type"] == "RankLost"
+    assert "Rank 0" not in status["error"]["message"] or (rank == "0" and "SIGKILL" in status["error"]["message"])
     assert not [p for p in members(paths) if p.status() != psutil.STATUS_ZOMBIE]
     launch.resume(paths.root.parent, paths.name, 1 + int(rank))
     reached, give_up = status["step"], time.monotonic() + 60
