@@ -26,6 +26,7 @@ from mythos.contract.errors import CheckpointError
 from mythos.contract.rundir import NAME, RunPaths, write_atomic
 from mythos.models.build import count_parameters
 from mythos.train.loop import Trainer
+from mythos.train.pieces import FOLDER, Pieces, is_split, read
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Snapshot:
 
     weights: dict[str, Tensor]
     tensors: dict[str, Tensor]
+    pieces: Pieces
     plain: dict[str, Any]
     guard: str
     config: Config
@@ -45,7 +47,7 @@ class Snapshot:
 
 
 def take(trainer: Trainer, metrics: dict[str, Any], guard: str = "{}", copy: bool = False) -> Snapshot:
-    """The trainer as it is now; a `copy` stays so while the training goes on. For rank 0."""
+    """The trainer as it is now; a `copy` stays so while the training goes on. For rank 0; what others hold they keep."""
     model, (tensors, plain) = trainer.whole_model(), trainer.state()
     assert model is not None, "rank 0 saves"
     facts = {
@@ -58,8 +60,11 @@ def take(trainer: Trainer, metrics: dict[str, Any], guard: str = "{}", copy: boo
         "metrics": metrics,
         "saved": time.time(),
     }
-    held = {key: tensor.detach().to("cpu", copy=copy).contiguous() for key, tensor in tensors.items()}
-    return Snapshot(weights_of(model, copy=copy), held, plain, guard, trainer.config, facts)
+    here = {key: tensor for key, tensor in tensors.items() if not is_split(tensor)}
+    held = {key: tensor.detach().to("cpu", copy=copy).contiguous() for key, tensor in here.items()}
+    weights = weights_of(model, copy=copy)
+    pieces = trainer.hold() if len(here) < len(tensors) else Pieces({}, trainer.ranks)
+    return Snapshot(weights, held, pieces, plain, guard, trainer.config, facts)
 
 
 def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> str:
@@ -69,12 +74,12 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
     they would push out good ones; the checkpoints before it are whole then.
     """
     name = snapshot.name
-    if not all(is_finite(tensor) for tensor in snapshot.weights.values()):
-        raise CheckpointError(
-            f"{name} is not saved: its weights are not finite.",
-            "Resume from the last checkpoint with a lower train.lr.",
-        )
     try:
+        if not all(is_finite(tensor) for tensor in snapshot.weights.values()):
+            raise CheckpointError(
+                f"{name} is not saved: its weights are not finite.",
+                "Resume from the last checkpoint with a lower train.lr.",
+            )
         paths.checkpoints.mkdir(exist_ok=True)  # never the run itself: a run that was removed stays away
         with new_checkpoint(paths.checkpoints / name, {**snapshot.facts, "run": paths.name}) as directory:
             write_files(directory, snapshot.weights, snapshot.config, tokenizer)
@@ -86,6 +91,8 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
         raise CheckpointError(
             f"{name} cannot be saved: {error}.", "Make room for it, or mend the folder; earlier checkpoints are whole."
         ) from None
+    finally:
+        snapshot.pieces.drop()
     _thin_out(paths, snapshot)
     return name
 
@@ -105,6 +112,8 @@ def _write_state(folder: Path, snapshot: Snapshot) -> None:
     save_file(snapshot.tensors, folder / "trainer.safetensors")
     (folder / "trainer.json").write_text(json.dumps(snapshot.plain), encoding="utf-8")
     (folder / "guard.json").write_text(snapshot.guard, encoding="utf-8")
+    if snapshot.pieces:
+        snapshot.pieces.write(folder / FOLDER)
 
 
 def _thin_out(paths: RunPaths, snapshot: Snapshot) -> None:
@@ -149,6 +158,8 @@ def restore(checkpoint: Path, trainer: Trainer) -> None:
     trainer.rebind()
     try:
         tensors = {name: aligned(tensor) for name, tensor in load_file(state / "trainer.safetensors").items()}
+        if (state / FOLDER).is_dir():
+            tensors |= read(state / FOLDER, trainer.room)
         trainer.restore(tensors, json.loads((state / "trainer.json").read_text(encoding="utf-8")))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(

@@ -111,10 +111,15 @@ def whole(tensor: Tensor) -> Tensor:
 
 def split_like(value: Tensor, parameter: Tensor) -> Tensor:
     """A whole tensor of the parameter's shape, split as the parameter is."""
-    if not isinstance(parameter, DTensor) or value.shape != parameter.shape:
+    if not isinstance(parameter, DTensor) or isinstance(value, DTensor) or value.shape != parameter.shape:
         return value
     mesh = parameter.device_mesh
     return distribute_tensor(value.to(mesh.device_type), mesh, parameter.placements, src_data_rank=None)
+
+
+def empty_like(parameter: Tensor, dtype: torch.dtype) -> Tensor:
+    """Without values, split as the parameter is."""
+    return torch.empty_like(parameter, dtype=dtype, requires_grad=False)
 
 
 def skip_draws(plan: Plan, config: Config, rows: int, device: Device) -> None:

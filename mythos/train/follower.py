@@ -27,8 +27,10 @@ def follow(root: Path, ranks: Ranks) -> int:
     while (order := ranks.order("dismiss")) != "dismiss":
         if order == "adopt":
             _adopt(trainer, paths)
-        else:
-            getattr(trainer, order).__wrapped__(trainer)
+            continue
+        done = getattr(trainer, order).__wrapped__(trainer)
+        if order == "hold":
+            done.follow()
     return 0
 
 

@@ -19,6 +19,7 @@ from mythos.contract.errors import CheckpointError
 from mythos.contract.rundir import RunPaths
 from mythos.train.checkpoint import Snapshot, pointer, take, write
 from mythos.train.loop import Trainer
+from mythos.train.pieces import is_split
 
 MEMORY_SHARE = 0.5
 """Most of the free memory that a snapshot may take; where it would take more, the training waits for the disk."""
@@ -82,8 +83,10 @@ class Keeper:
             self._outcome = Outcome(snapshot.name, best, f"{snapshot.name} cannot be saved: {error!r}.")
 
     def _has_room(self) -> bool:
-        weights = sum(p.numel() * p.element_size() for p in self.trainer.model.parameters())
-        needed = (1 + SLOTS) * weights
+        parameters = [*self.trainer.model.parameters()]
+        weights = sum(p.numel() * p.element_size() for p in parameters)
+        ranks = self.trainer.ranks.world if any(map(is_split, parameters)) else 1  # which share the slots
+        needed = (1 + SLOTS / ranks) * weights
         return needed < MEMORY_SHARE * psutil.virtual_memory().available
 
 

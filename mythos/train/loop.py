@@ -26,6 +26,7 @@ from mythos.train.device import Device
 from mythos.train.distributed import Parallel, merge, skip_draws, whole_model
 from mythos.train.objectives import Loss
 from mythos.train.optim import Optimizer
+from mythos.train.pieces import Pieces
 from mythos.train.ranks import Ranks, check_parts
 from mythos.train.schedule import LoopSampler, Plan, lr_share
 from mythos.train.signs import kind_of_step
@@ -181,10 +182,14 @@ class Trainer:
         return whole_model(self.model, self.config, self.device, self.ranks)
 
     @everywhere
+    def hold(self) -> Pieces:
+        """What each rank holds of state that is split over them, as it is now, to be written by all of them."""
+        return Pieces(self.state()[0], self.ranks)
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, plain values) of everything but the weights: optimizers, position in the data, random generators, counters.
 
-        Whole and alike on every rank, so that a run may go on with another number of them.
+        Alike on every rank but for tensors that are split over them, so that a run may go on with another number of ranks.
         """
         tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
         tensors |= {f"brake.{kind}": tensor for kind, tensor in self.brake.state().items()}
@@ -199,6 +204,10 @@ class Trainer:
         if self.optimizer.scaler.is_enabled():
             plain["scaler"] = self.optimizer.scaler.state_dict()
         return tensors, plain
+
+    def room(self, name: str, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """An empty tensor for one of the `state`, split over the ranks where that is how it is kept here."""
+        return self.optimizer.room(name.removeprefix("optimizer."), shape, dtype)
 
     def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """The inverse of `state`, after the weights have been loaded."""

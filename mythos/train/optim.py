@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mythos.contract.config import TrainConfig
-from mythos.train.distributed import split_like, whole
+from mythos.train.distributed import empty_like, split_like, whole
 
 ADAMW_ONLY = ("embedding", "head", "router", "halt", "lora", "injection")
 
@@ -93,13 +93,22 @@ class Optimizer:
         return norm
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor of both optimizers by name, put together from all ranks: `adamw.3.exp_avg`."""
+        """Every tensor of both optimizers by name, split as its parameter is: `adamw.3.exp_avg`."""
         return {
-            f"{name}.{index}.{key}": whole(value) if isinstance(value, Tensor) else torch.tensor(value)
+            f"{name}.{index}.{key}": value if isinstance(value, Tensor) else torch.tensor(value)
             for name, optimizer in self._optimizers()
             for index, slots in optimizer.state_dict()["state"].items()
             for key, value in slots.items()
         }
+
+    def room(self, path: str, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """An empty tensor for one of the `state`, split as its parameter is. Raises ValueError for one that has no place."""
+        owner, index, _ = path.split(".")
+        parameters = [p for group in dict(self._optimizers())[owner].param_groups for p in group["params"]]
+        parameter = parameters[int(index)] if int(index) < len(parameters) else None
+        if parameter is None or parameter.shape != shape:
+            raise ValueError(f"there is no place for {path} of shape {[*shape]}")
+        return empty_like(parameter, dtype)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """The inverse of `state`."""

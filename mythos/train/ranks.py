@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PATIENCE, LONG_PATIENCE = timedelta(minutes=10), timedelta(days=365)
 """How long a rank waits for the others within a step, and for the word of rank 0."""
-ORDERS = ("dismiss", "step", "state", "whole_model", "adopt")
+ORDERS = ("dismiss", "step", "whole_model", "hold", "adopt")
 LOST = ("gloo", "nccl", "connection closed", "connection reset", "process group", "broken pipe")
 
 
@@ -40,6 +40,8 @@ class Ranks:
     local: int = 0
     beside: int = 1
     is_broken: bool = False
+    writers: Any = field(default=None, repr=False)
+    """The group over which threads that save speak to each other."""
     _words: Any = field(default=None, repr=False)
 
     @classmethod
@@ -64,7 +66,7 @@ class Ranks:
         if device == "cuda":
             torch.cuda.set_device(self.local)
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
-        self._words = distributed.new_group(backend="gloo", timeout=LONG_PATIENCE)
+        self._words, self.writers = (distributed.new_group(backend="gloo", timeout=LONG_PATIENCE) for _ in range(2))
 
     def agree(self, *values: int) -> tuple[int, ...]:
         """What rank 0 says these whole numbers are. Every rank must ask."""
@@ -80,6 +82,14 @@ class Ranks:
     def order(self, name: str) -> str:
         """On rank 0: have the others do what it does now, one of ORDERS. On the others: what rank 0 does now."""
         return ORDERS[self.agree(ORDERS.index(name))[0]]
+
+    def tell(self, text: str) -> str:
+        """Among threads that save: what rank 0 says. Every rank must ask."""
+        from torch import distributed
+
+        said = [text]
+        distributed.broadcast_object_list(said, group=self.writers)
+        return said[0]
 
     def dismiss(self) -> bool:
         """Rank 0 needs the others no more. False where they cannot hear it: a failing exit code must end them then."""

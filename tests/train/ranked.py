@@ -5,17 +5,24 @@ python -m tests.train.ranked CASES.json RESULTS.json CORPUS     (RANK, WORLD_SIZ
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint import HuggingFaceStorageWriter
 
+from mythos.contract.checkpoints import read_manifest
+from mythos.contract.errors import CheckpointError
 from mythos.contract.load import parse_config
+from mythos.contract.rundir import RunPaths
 from mythos.data.shards import Corpus
 from mythos.models.recurrent import moe_layers
+from mythos.train.checkpoint import restore, take, write
 from mythos.train.device import Device
+from mythos.train.distributed import whole
 from mythos.train.loop import Trainer
 from mythos.train.ranks import RankLost, Ranks, redirect_output, together
 
@@ -42,27 +49,58 @@ def steps(trainer: Trainer, count: int) -> dict[str, Any]:
     }
 
 
-def hand_over(old: Trainer, new: Trainer, ranks: Ranks) -> Trainer:
-    """As through a checkpoint that rank 0 writes and all read: whole weights and whole state, whoever trains next."""
-    whole = old.whole_model()  # on every rank, though only the first is given it
-    weights = (whole if ranks.first else new.model).state_dict()
-    weights = {name: weights[name].clone() for name in new.model.state_dict()}
-    tensors, plain = old.state()
-    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-    for tensor in (*weights.values(), *tensors.values()):
-        torch.distributed.broadcast(tensor, 0)
-    new.model.load_state_dict(weights)
-    new.rebind()
-    new.restore(tensors, plain)
+def saved(old: Trainer, ranks: Ranks, folder: Path) -> Path:
+    """The checkpoint of a trainer of all ranks, or of one alone that the first rank has."""
+    paths = RunPaths(folder)
+    paths.checkpoints.mkdir(parents=True, exist_ok=True)
+    if ranks.first:
+        write(paths, take(old, {}), tokenizer=Path(__file__), best=False)
+    elif old.ranks.world > 1:
+        old.whole_model()
+        if old.config.train.parallel == "fsdp":
+            old.hold().follow()
+    torch.distributed.barrier()
+    return paths.checkpoints / f"step-{old.steps_done:08d}"
+
+
+def gone_on(checkpoint: Path, new: Trainer) -> Trainer:
+    restore(checkpoint, new)
     return new
 
 
-def travel(corpus: Path, ranks: Ranks, overrides: list[str]) -> dict[str, Any]:
-    """Three steps on all ranks, three on each rank alone, three on all again."""
+def travel(corpus: Path, ranks: Ranks, overrides: list[str], folder: Path) -> dict[str, Any]:
+    """Three steps on all ranks, three on each rank alone, three on all again, by checkpoints."""
     first, alone, last = (build(corpus, overrides, who) for who in (ranks, Ranks(), ranks))
     losses = steps(first, 3)["loss"]
-    losses += steps(hand_over(first, alone, ranks), 3)["loss"]
-    return {"loss": losses + steps(hand_over(alone, last, ranks), 3)["loss"]}
+    checkpoint = saved(first, ranks, folder)
+    again = gone_on(checkpoint, build(corpus, overrides, ranks))
+    same = [bits(first) == bits(again), torch.equal(first.state()[0]["rng.cpu"], again.state()[0]["rng.cpu"])]
+    losses += steps(gone_on(checkpoint, alone), 3)["loss"]
+    losses += steps(gone_on(saved(alone, ranks, folder), last), 3)["loss"]
+    files = {path.name: len([*path.glob("state/pieces/*")]) for path in (folder / "checkpoints").glob("step-*")}
+    return {"loss": losses, "same": same, "pieces": files}
+
+
+def refuse(corpus: Path, ranks: Ranks, overrides: list[str], folder: Path) -> dict[str, Any]:
+    """Rank 1 cannot write; what rank 0 says then, what is left, and whether the next save is whole again."""
+    trainer = build(corpus, overrides, ranks)
+    trainer.step()
+    real, said = HuggingFaceStorageWriter.write_data, ""
+
+    def full(*arguments: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if not ranks.first:
+        HuggingFaceStorageWriter.write_data = full
+    try:
+        saved(trainer, ranks, folder)
+    except CheckpointError as error:
+        said = str(error)
+        torch.distributed.barrier()
+    HuggingFaceStorageWriter.write_data = real
+    left = [path.name for path in (folder / "checkpoints").iterdir()]
+    torch.distributed.barrier()
+    return {"said": said, "left": left, "then": len(read_manifest(saved(trainer, ranks, folder), True)["files"])}
 
 
 def lose(corpus: Path, ranks: Ranks, overrides: list[str], folder: Path) -> dict[str, Any]:
@@ -97,7 +135,8 @@ def leave_out(corpus: Path, ranks: Ranks, overrides: list[str]) -> dict[str, Any
 def bits(trainer: Trainer) -> list[Any]:
     """All weights and the optimizers' state, as they are to the last bit."""
     model, state = trainer.whole_model(), trainer.optimizer.state()
-    tensors = [*(model.state_dict().values() if trainer.ranks.first and model else ()), *state.values()]
+    tensors = [*(model.state_dict().values() if trainer.ranks.first and model else ())]
+    tensors += [whole(state[name]) for name in sorted(state)]
     return [tensor.flatten().tolist() for tensor in tensors]
 
 
@@ -109,7 +148,9 @@ def main(cases: Path, results: Path, corpus: Path) -> None:
         if case["kind"] == "steps":
             found[name] = steps(build(corpus, case["overrides"], ranks), case["steps"])
         elif case["kind"] == "travel":
-            found[name] = travel(corpus, ranks, case["overrides"])
+            found[name] = travel(corpus, ranks, case["overrides"], results.parent / name)
+        elif case["kind"] == "refuse":
+            found[name] = refuse(corpus, ranks, case["overrides"], results.parent / name)
         elif case["kind"] == "leave out":
             found[name] = leave_out(corpus, ranks, case["overrides"])
         else:

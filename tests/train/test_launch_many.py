@@ -30,6 +30,7 @@ model: {family: recurrent, vocab_size: 300, width: 32, ffn_width: 64, context: 6
 data: {source: files, paths: [TEXT]}
 train: {sequence: 32, batch_size: 4, threads: 1, log_every: 2, eval_every: 0, eval_tokens: 256, precision: fp32}
 """
+DDP, FSDP = ["train.parallel=ddp"], ["train.parallel=fsdp", "train.optimizer=adamw"]
 FAKES = {
     "srun": '#!/bin/bash\nprintf "%s\\n" "$@" > srun.args\nkill -USR1 $PPID\nsleep 1\n',
     "scontrol": '#!/bin/bash\nif [ "$1" = show ]; then echo first; echo second; else echo "$@" > requeued; fi\n',
@@ -192,7 +193,7 @@ def training(paths: RunPaths) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [["train.parallel=ddp"], ["train.parallel=fsdp", "train.optimizer=adamw"]], ids=str)
+@pytest.mark.parametrize("kind", [DDP, FSDP], ids=str)
 def test_a_run_of_two_processes_saves_evaluates_and_finishes(start: Callable[..., RunPaths], kind: list[str]) -> None:
     paths = start(*kind, "train.steps=8", "train.eval_every=4", "train.checkpoint_every=4")
     status = ended(paths, 100)
@@ -202,16 +203,18 @@ def test_a_run_of_two_processes_saves_evaluates_and_finishes(start: Callable[...
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize(("rank", "kind"), [("0", DDP), ("0", FSDP), ("1", FSDP)], ids=str)
 def test_a_killed_rank_ends_the_run_within_half_a_minute_and_it_resumes(
-    start: Callable[..., RunPaths], rank: str
+    start: Callable[..., RunPaths], rank: str, kind: list[str]
 ) -> None:
-    """With the other number of processes, too."""
-    paths = start("train.steps=100000", "train.checkpoint_every=2")
+    """With the other number of processes, too. It saves so often that it is mostly killed within a save."""
+    paths = start(*kind, "train.steps=100000", "train.checkpoint_every=2")
     training(paths)
     (victim,) = (p for p in members(paths) if p.environ().get("RANK") == rank)
     victim.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
     status = ended(paths, 30)
+    print(f"rank {rank} of {kind[0]} killed: the run had ended after {time.monotonic() - killed:.1f} s")
     assert status["state"] == "failed" and status["error"]["type"] == "RankLost"
     assert "Rank 0" not in status["error"]["message"] or (rank == "0" and "SIGKILL" in status["error"]["message"])
     assert not [p for p in members(paths) if p.status() != psutil.STATUS_ZOMBIE]
