@@ -180,5 +180,6 @@ def test_fifty_steps_stay_together(tmp_path: Path, kind: str) -> None:
     overrides = [*MIXED, f"train.parallel={kind}", "train.accumulate=2", "train.lr=0.002"]
     found = run_ranks(tmp_path, {"long": {"kind": "steps", "overrides": overrides, "steps": 50}})["long"]
     alone = steps(build(corpus, single(overrides)), 50)["loss"]
-    print(f"{kind}: losses of 50 steps at most {max(abs(a - b) for a, b in zip(found['loss'], alone, strict=True)):.1e} apart")
+    apart = max(abs(ours - theirs) for ours, theirs in zip(found["loss"], alone, strict=True))
+    print(f"{kind}: losses of 50 steps at most {apart:.1e} apart")
     assert found["loss"] == pytest.approx(alone, abs=1e-5)
