@@ -22,6 +22,8 @@ from mythos.evals import bits
 from mythos.train import checkpoint, journal, keeper
 from mythos.train.journal import Control, Journal
 from mythos.train.loop import Trainer
+from mythos.train.pieces import Pieces
+from mythos.train.ranks import Ranks
 from tests.crash_runs import equal_checkpoints, make_run
 from tests.train.inside import die_after, events, in_this_process, run  # noqa: F401
 
@@ -125,7 +127,8 @@ def test_a_removed_run_is_not_made_again_by_its_last_save(tmp_path: Path) -> Non
     paths = make_run(tmp_path, tmp_path, "a", "train.steps=2")
     assert run(paths) == 0
     shutil.rmtree(paths.root)
-    snapshot = checkpoint.Snapshot({}, {}, {}, "{}", None, {"step": 1})  # type: ignore[arg-type]
+    nothing = Pieces({}, Ranks())
+    snapshot = checkpoint.Snapshot({}, {}, nothing, {}, "{}", None, {"step": 1})  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="cannot be saved"):
         checkpoint.write(paths, snapshot, tmp_path / "tokenizer.json", best=False)
     assert not paths.root.exists()
