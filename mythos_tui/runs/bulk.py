@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mythos_tui.runs.columns import WIDEST
+from mythos_tui.runs.columns import WIDEST, Columns
+
+WORKERS = min(4, os.cpu_count() or 1)
+AHEAD = WORKERS + 1
+"""Blocks that are parsed, or wait to be, while an earlier one goes into the columns."""
+_pool = ThreadPoolExecutor(WORKERS, "bulk")
 
 
-def parse_columns(block: bytes) -> dict[str, NDArray[Any]] | None:
+def parse_soon(block: bytes) -> Future[Columns | None]:
+    """`parse_columns` by a thread."""
+    return _pool.submit(parse_columns, block)
+
+
+def parse_columns(block: bytes) -> Columns | None:
     """Whole lines as {key: (n,) or (n, width)}, parts as `loss_parts.ponder`; None where they are not that regular.
 
     Whoever gets None parses line by line, which also copes with damage, values that change kind, and resumed steps.
@@ -68,10 +80,9 @@ def _values(array: Any, pa: Any) -> NDArray[Any] | None:
 
 
 def _floats(array: Any, pa: Any) -> NDArray[np.float64]:
-    """An array of numbers, null as NaN. `to_numpy` would bring pandas along, which takes a second."""
-    missing = array.is_null() if array.null_count else None
-    cast = array.cast(pa.float64())
-    values = np.frombuffer(cast.buffers()[1], np.float64, len(cast), cast.offset * 8)
-    if missing is None:
-        return values
-    return np.where(np.array(missing.to_pylist(), dtype=bool), np.nan, values)
+    """An array of numbers, null as NaN, from its buffers: `to_numpy` and `cast` would first import for long."""
+    kind = np.int64 if pa.types.is_integer(array.type) else np.float64
+    values = np.frombuffer(array.buffers()[1], kind, len(array), array.offset * 8).astype(np.float64)
+    if array.null_count:
+        values[array.is_null().to_pylist()] = np.nan
+    return values

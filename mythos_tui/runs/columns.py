@@ -1,4 +1,4 @@
-"""Metrics in columns: arrays that grow by doubling, so that pictures taken earlier stay valid and cost nothing."""
+"""Metrics in columns: arrays that grow at their end, so that pictures taken earlier stay valid and cost nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Columns = Mapping[str, NDArray[Any]]
+"""Many lines at once: {key: (n,) or (n, width)}."""
 WIDEST = 4096
 """Most entries of a vector that are kept."""
 
@@ -31,16 +33,17 @@ class Column:
             old, self._width = self._data, values.shape[1]
             self._data = self._new(len(old))
             self._data[:, : old.shape[1]] = old
-        self._grow(end)
+        self.make_room(end)
         if values.ndim > 1:
             self._data[row:end, values.shape[1] :] = np.nan
             self._data[row:end, : values.shape[1]] = values
         else:
             self._data[row:end] = values
 
-    def _grow(self, rows: int) -> None:
+    def make_room(self, rows: int) -> None:
+        """Room for so many rows; an eighth more at least, so that what is logged in an hour takes little beyond itself."""
         if rows > len(self._data):
-            grown = self._new(max(rows, 2 * len(self._data)))
+            grown = self._new(max(rows, len(self._data) * 9 // 8))
             grown[: len(self._data)] = self._data
             self._data = grown
 
@@ -52,7 +55,7 @@ class Column:
 
     def upto(self, rows: int) -> NDArray[Any]:
         """The first `rows` rows, a read-only view."""
-        self._grow(rows)
+        self.make_room(rows)
         view = self._data[:rows].view()
         view.flags.writeable = False
         return view
@@ -134,8 +137,13 @@ class Metrics:
             for column in (*self._scalars.values(), *self._vectors.values(), *self._derived.values()):
                 column.rewind(self.rows)
 
-    def extend_columns(self, columns: Mapping[str, NDArray[Any]]) -> bool:
-        """Take in many lines at once: {key: (n,) or (n, width)}. False, and nothing done, where steps do not rise."""
+    def make_room(self, rows: int) -> None:
+        """Room for so many rows at once, where a long history is about to come."""
+        for column in (*self._scalars.values(), *self._vectors.values(), *self._derived.values()):
+            column.make_room(rows)
+
+    def extend_columns(self, columns: Columns) -> bool:
+        """Take in many lines at once. False, and nothing done, where steps do not rise."""
         steps = columns.get("step")
         if steps is None or not steps.size or not steps[0] > self._last_step() or not (np.diff(steps) > 0).all():
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from mythos.contract.errors import MythosError
 from mythos.contract.rundir import RunPaths
 from mythos.contract.watch import JsonTail, RunSummary, Tail
-from mythos_tui.runs.columns import Metrics, number
+from mythos_tui.runs.columns import Columns, Metrics, number
 from mythos_tui.runs.control import settings as settings_of
 from mythos_tui.runs.lister import stamp_of
 from mythos_tui.runs.snapshot import Acknowledgement, Alert, Evaluations, RunSnapshot
@@ -21,7 +22,7 @@ LOG_LINES = 20_000
 LOG_BYTES = 2 << 20
 ALERTS = 500
 ROUND_S = 0.002
-BLOCK = 2 << 20
+BLOCK = 4 << 20
 
 
 class RunReader:
@@ -46,6 +47,7 @@ class RunReader:
         self._log_lines: tuple[str, ...] = ()
         self._log_total = 0
         self._loading = False
+        self._ahead: deque[tuple[bytes, Future[Columns | None]]] = deque()
 
     def tick(self, budget_s: float = 0.05) -> tuple[RunSnapshot | None, list[Acknowledgement]]:
         """A picture of the run (None while there is no run) and the commands answered since the last tick."""
@@ -67,27 +69,39 @@ class RunReader:
         return any(tail.restarts for tail in (self._metrics_tail, self._events_tail, self._log_tail))
 
     def _read_metrics(self, deadline: float) -> None:
-        """Rounds of a few chunks each until there is nothing new or the time is up."""
+        """Rounds until there is nothing new or the time is up; of a long history the first round makes a first picture."""
         while True:
-            read = self._read_round()
+            first = not self._metrics.rows
+            read = self._read_block() if self._ahead else self._read_lines()
             self._version += read
-            self._loading = read and time.monotonic() >= deadline
+            self._loading = read and (time.monotonic() >= deadline or (first and bool(self._ahead)))
             if not read or self._loading:
                 return
 
-    def _read_round(self) -> bool:
-        """Some more lines; a long history goes in blocks, after a first round that a first picture is made of."""
-        if not self._metrics.rows or self._metrics_tail.behind < BLOCK:
-            lines = self._metrics_tail.read_objects(ROUND_S)
-            self._metrics.extend(lines)
-            return bool(lines)
-        from mythos_tui.runs.bulk import parse_columns
+    def _read_lines(self) -> bool:
+        """What is new, line by line; where much more is there, threads begin with that."""
+        lines = self._metrics_tail.read_objects(ROUND_S)
+        self._metrics.extend(lines)
+        tail = self._metrics_tail
+        if lines and tail.behind >= BLOCK:
+            self._metrics.make_room(self._metrics.rows * (tail.offset + tail.behind) // tail.offset)
+            self._parse_ahead()
+        return bool(lines)
 
-        block = self._metrics_tail.read_block(BLOCK)
-        columns = parse_columns(block)
+    def _read_block(self) -> bool:
+        """A parsed block into the columns, while threads go on with those after it."""
+        block, parsed = self._ahead.popleft()
+        self._parse_ahead()
+        columns = parsed.result()
         if columns is None or not self._metrics.extend_columns(columns):
             self._metrics.extend(self._metrics_tail.parse(block.split(b"\n")))
-        return bool(block)
+        return True
+
+    def _parse_ahead(self) -> None:
+        from mythos_tui.runs.bulk import AHEAD, parse_soon
+
+        while len(self._ahead) < AHEAD and (block := self._metrics_tail.read_block(BLOCK)):
+            self._ahead.append((block, parse_soon(block)))
 
     def _read_events(self) -> list[Acknowledgement]:
         answers = []
