@@ -66,6 +66,17 @@ def reduce_all(curves: Sequence[Curve], view: View, smoothing: float, columns: i
     return sorted(reduced, key=lambda one: not one.raw)
 
 
+def look_alike(old: Sequence[Reduced], new: Sequence[Reduced]) -> bool:
+    """Whether both are surely the same dots: a new sample within the range of its column changes none of them."""
+    return len(old) == len(new) and all(
+        one.columns is not None
+        and other.columns is not None
+        and (one.curve, one.raw, one.dash) == (other.curve, other.raw, other.dash)
+        and one.columns.traced() == other.columns.traced()
+        for one, other in zip(old, new, strict=True)
+    )
+
+
 def y_extremes(reduced: Sequence[Reduced]) -> tuple[float, float] | None:
     """Least and greatest of all that is shown, None when nothing finite is."""
     parts = [part for one in reduced if one.columns for part in (one.columns.lo, one.columns.hi)]

@@ -21,7 +21,7 @@ from mythos_tui.widgets.chart_frame import (
     title_fits,
     x_axis,
 )
-from mythos_tui.widgets.chart_layers import Canvas, Reduced, clipped_range, compose, reduce_all, y_extremes
+from mythos_tui.widgets.chart_layers import Canvas, Reduced, clipped_range, compose, look_alike, reduce_all, y_extremes
 from mythos_tui.widgets.chart_plot import Ends, Plane, Plot
 from mythos_tui.widgets.raster import View
 from mythos_tui.widgets.steady import steady_view
@@ -46,6 +46,7 @@ class Painter:
         self._extremes: Ends | None = None
         self._made: tuple[Frame, View, list[Reduced], Canvas] | None = None
         self._made_for: object = None
+        self._drawn: object = None
         self.plot = (0, 1)
         self.drawn: Ends | None = None
         self.y_ends: Ends | None = None
@@ -102,8 +103,11 @@ class Painter:
         if key == self._made_for:
             return
         frame, view, reduced = self._measure(chart, shown, inks, width, height)
-        self._made, self._made_for = None, key
-        if self.y_ends is not None:
+        before, self._made, self._made_for = self._made, None, key
+        drawn, self._drawn = self._drawn, (frame, view, self.y_ends, inks.glyphs.name)
+        if before is not None and drawn == self._drawn and look_alike(before[2], reduced):
+            self._made = frame, view, reduced, before[3]
+        elif self.y_ends is not None:
             cells = compose(reduced, view, self.y_ends, (frame.rows, frame.cols), inks.glyphs)
             self._made = frame, view, reduced, cells
 

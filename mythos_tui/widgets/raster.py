@@ -34,6 +34,12 @@ class Columns(NamedTuple):
     filled: Grid
     holes: Grid
 
+    def traced(self) -> bytes:
+        """All that the dots depend on; not the newest sample of the last column, to which nothing is joined yet."""
+        last = self.last.copy()
+        last[np.flatnonzero(self.filled)[-1:]] = 0.0
+        return b"".join(part.tobytes() for part in (self.lo, self.hi, self.first, last, self.filled))
+
 
 def on_axis(values: Floats, log: bool) -> Floats:
     """Positions of values on an axis; on a logarithmic one NaN for what is not above zero."""

@@ -62,11 +62,18 @@ class Growing:
 
 
 class Extremes:
-    """Least, greatest and missing values per block of a vector that only grows; `positive` leaves out the others."""
+    """Least, greatest and missing values per block of a vector that only grows; `positive` leaves out the others.
+
+    Spans that are as they were at the last call, most of them while a curve grows, are not looked at again.
+    """
 
     def __init__(self, positive: bool = False) -> None:
         self._positive = positive
         self._lo, self._hi, self._holes = Growing(), Growing(), Growing(np.bool_)
+        self._known: tuple[Starts, Spans] = (
+            np.zeros(0, np.int64),
+            Spans(np.zeros(0), np.zeros(0), np.zeros(0, np.bool_)),
+        )
 
     def extend(self, y: Floats) -> None:
         """Take in what was appended to `y` (n,), whose earlier values are as before."""
@@ -83,6 +90,19 @@ class Extremes:
 
     def over(self, y: Floats, starts: Starts) -> Spans:
         """Extremes of every span of `y`."""
+        before, known = self._known
+        if not np.array_equal(before, starts):
+            same = max(0, _shared(before, starts) - 1)
+            fresh = self._find(y, starts[same:])
+            known = Spans(
+                np.concatenate([known.lo[:same], fresh.lo]),
+                np.concatenate([known.hi[:same], fresh.hi]),
+                np.concatenate([known.holes[:same], fresh.holes]),
+            )
+            self._known = starts, known
+        return Spans(known.lo.copy(), known.hi.copy(), known.holes.copy())
+
+    def _find(self, y: Floats, starts: Starts) -> Spans:
         first, last = int(starts[0]), int(starts[-1])
         if last - first <= DIRECT * (starts.size - 1):
             part = y[first:last]
@@ -122,6 +142,13 @@ class Extremes:
             for part, gaps, inside in sides
         ]
         return _joined(*found)
+
+
+def _shared(one: Starts, other: Starts) -> int:
+    """How many indices both begin with."""
+    count = min(one.size, other.size)
+    differ = np.flatnonzero(one[:count] != other[:count])
+    return int(differ[0]) if differ.size else count
 
 
 def _joined(one: Spans, other: Spans) -> Spans:

@@ -4,9 +4,8 @@ between. It follows from the samples and the width alone, never from what was dr
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from mythos_tui.widgets.axis import padded_range
 from mythos_tui.widgets.raster import View
@@ -17,12 +16,12 @@ if TYPE_CHECKING:
 
 def steady_view(of: XView, shown: Window, columns: int, y_log: bool = False) -> View:
     """What to draw of the range `shown` into so many columns of cells."""
-    x0, x1 = (float(np.log10(end)) for end in shown) if of.x_log else shown
+    x0, x1 = (math.log10(end) for end in shown) if of.x_log else shown
     if x1 <= x0:
         x0, x1 = padded_range(x0, x0)
     cell = (x1 - x0) / max(1, columns)
     if of.x_window is None:
-        x1 = _up(x1, 2.0 ** np.floor(np.log2(cell)))
+        x1 = _up(x1, 2.0 ** math.floor(math.log2(cell)))
     elif of.follow:
         shift = _up(x1, cell) - x1
         x0, x1 = x0 + shift, x1 + shift
@@ -32,4 +31,4 @@ def steady_view(of: XView, shown: Window, columns: int, y_log: bool = False) -> 
 def _up(end: float, step: float) -> float:
     """The next multiple of a step: with everything in view the greatest power of two within a cell, on which round
     numbers of steps lie, and which stays the same while the range doubles."""
-    return float(np.ceil(end / step - 1e-9)) * step
+    return math.ceil(end / step - 1e-9) * step

@@ -35,6 +35,7 @@ class MapPainter:
     def __init__(self) -> None:
         self._cells: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self._key: object = None
+        self._looks: tuple[Inks | None, dict[int, Piece]] = (None, {})
         self._lines: list[Strip] = []
         self._first: NDArray[np.int64] = np.zeros(1, np.int64)
         self._halves = 1
@@ -98,12 +99,23 @@ class MapPainter:
         labels = self._labels(chart, frame.rows)
         key = (frame, labels, inks, chart.row)
         same = (cells == self._cells).all(axis=1) if key == self._key else np.zeros(frame.rows, np.bool_)
-        old = self._lines[1:]
+        old, looks = self._lines[1:], self._looks_of(cells, inks)
         lines = [
-            old[row] if same[row] else _line(cells[row], labels.get(row), frame, inks) for row in range(frame.rows)
+            old[row] if same[row] else _line(cells[row], labels.get(row), frame, inks, looks)
+            for row in range(frame.rows)
         ]
         self._cells, self._key = cells, key
         return lines
+
+    def _looks_of(self, cells: NDArray[np.int64], inks: Inks) -> dict[int, Piece]:
+        """Character and style of every kind of cell there is, kept from one drawing to the next."""
+        if self._looks[0] != inks:
+            self._looks = inks, {}
+        looks = self._looks[1]
+        for cell in np.unique(cells).tolist():
+            if cell not in looks:
+                looks[cell] = _look(cell, inks)
+        return looks
 
     def _encode(self, values: Floats, scale: tuple[float, float], rows: int, inks: Inks) -> NDArray[np.int64]:
         """One number for each cell: the level of its upper and of its lower half, each plus one."""
@@ -147,7 +159,9 @@ def _scale(chart: TimeHeatmap, values: Floats) -> tuple[float, float]:
     return low, high
 
 
-def _line(cells: NDArray[np.int64], label: tuple[str, bool] | None, frame: Frame, inks: Inks) -> Strip:
+def _line(
+    cells: NDArray[np.int64], label: tuple[str, bool] | None, frame: Frame, inks: Inks, looks: dict[int, Piece]
+) -> Strip:
     text, here = label or ("", False)
     segments = []
     if frame.gutter:
@@ -155,7 +169,7 @@ def _line(cells: NDArray[np.int64], label: tuple[str, bool] | None, frame: Frame
         segments.append(Segment(fit(text, frame.gutter - 1, "right") + " ", style))
     cuts = [0, *(np.flatnonzero(np.diff(cells)) + 1).tolist(), cells.size]
     for first, end in itertools.pairwise(cuts):
-        char, style = _look(int(cells[first]), inks)
+        char, style = looks[int(cells[first])]
         segments.append(Segment(char * (end - first), style))
     return Strip(segments, frame.width)
 

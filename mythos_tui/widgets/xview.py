@@ -100,19 +100,19 @@ class XView(Widget, can_focus=True, inherit_bindings=False):
 
     def _repaint(self) -> None:
         self._asked = False
-        if self._drawn_for is None or self._state() != self._drawn_for:
+        state = self._state()
+        if self._drawn_for is None or state != self._drawn_for:
             self.refresh()  # never drawn, or of another size or style: all of it
         elif self.screen.is_current:
-            self._painted()
+            self._painted(state)
 
     def _state(self) -> object:
         if not self.is_attached:
             return None
         return self.size, self.visual_style, glyphs_of(self.app).name, colour_mode(self.app)
 
-    def _painted(self) -> list[Strip]:
-        """The lines as they are now."""
-        state = self._state()
+    def _painted(self, state: object) -> list[Strip]:
+        """The lines as they are now, in this size and style."""
         if self._lines is None or self._drawn_for != state:
             self._lines, changed = self.paint(self._drawn_for == state)
             self._drawn_for = state
@@ -121,7 +121,7 @@ class XView(Widget, can_focus=True, inherit_bindings=False):
         return self._lines
 
     def render_line(self, y: int) -> Strip:
-        lines = self._painted()
+        lines = self._painted(self._state())
         return lines[y] if y < len(lines) else Strip.blank(self.size.width, self.visual_style.rich_style)
 
     def notify_style_update(self) -> None:

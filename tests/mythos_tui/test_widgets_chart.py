@@ -54,14 +54,15 @@ async def test_every_line_is_exactly_as_wide_as_the_chart(size: tuple[int, int],
             assert {sum(segment.cell_length for segment in strip) for strip in strips} == {size[0]}
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-7])
-async def test_the_picture_of_given_data_is_the_same_whatever_was_drawn_before(scale: float) -> None:
-    y = scale * np.linspace(10, 2, 1000)
+@pytest.mark.parametrize(("scale", "last"), [(1.0, 640), (1e-7, 640), (1.0, 604), (1.0, 631)])
+async def test_the_picture_of_given_data_is_the_same_whatever_was_drawn_before(scale: float, last: int) -> None:
+    y = scale * (np.linspace(10, 2, 1000) + np.sin(np.arange(1000)))
+    y[603], y[630] = 12.0, np.nan  # outside of what its column had; and a gap
     grown, fresh = LineChart("loss"), LineChart("loss")
     async with ChartApp(grown).run_test(size=(80, 12)), ChartApp(fresh).run_test(size=(80, 12)):
         grown.set_series([train(1234.5 + 0 * y)])
         lines(grown)
-        for size in (3, 240, 601, 603, 640):
+        for size in (3, 240, 601, 602, 603, last - 1, last):
             grown.set_series([Series("train", STEPS[:size], y[:size], "#4cb5f5")])
             lines(grown)
         fresh.set_series(grown.series)

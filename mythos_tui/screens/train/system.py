@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LABEL, GAUGE = 8, 12
 SPARK = "▁▂▃▄▅▆▇█"
+Fact = tuple[str, float | None, str]
+"""(label, share for a gauge or None, text)"""
 
 
 def spark(shares: tuple[float, ...], width: int) -> str:
@@ -38,23 +40,28 @@ class SystemPanel(Rows):
         self._machine: Machine | None = None
         self._device: dict[str, Any] = {}
         self._live = False
+        self._told: list[Fact] | None = None
 
     @property
     def count(self) -> int:
-        return len(self._facts())
+        return len(self._facts)
 
     @property
     def marks_cursor(self) -> bool:
         return self.has_focus
 
     def row(self, index: int, width: int) -> Content:
-        label, share, text = self._facts()[index]
+        label, share, text = self._facts[index]
         parts: list[str | tuple[str, str]] = [(f"{label:<{LABEL}}", "$foreground-muted")]
         if share is not None:
             full, rest = bar(share, GAUGE)
             parts += [(full, "$warning" if share > 0.9 else "$primary"), (rest, "$foreground 18%"), " "]
         used = LABEL + (GAUGE + 1 if share is not None else 0)
         return Content.assemble(*parts, crop(text, max(0, width - used)))
+
+    def redraw(self) -> None:
+        self._told = None
+        super().redraw()
 
     def show_machine(self, machine: Machine) -> None:
         """Show this reading."""
@@ -68,12 +75,15 @@ class SystemPanel(Rows):
             self._device, self._live = device, live
             self.redraw()
 
-    def _facts(self) -> list[tuple[str, float | None, str]]:
-        """(label, share for a gauge or None, text)."""
-        machine = self._machine
-        if machine is None:
-            return []
-        found: list[tuple[str, float | None, str]] = []
+    @property
+    def _facts(self) -> list[Fact]:
+        """What the rows say, put together once for each drawing."""
+        if self._told is None:
+            self._told = self._tell(self._machine) if self._machine else []
+        return self._told
+
+    def _tell(self, machine: Machine) -> list[Fact]:
+        found: list[Fact] = []
         busy = machine.cpu[-1] if machine.cpu else 0.0
         room = max(0, self.size.width - LABEL - GAUGE - 18)
         cores = f"{len(machine.cores)} cores"
