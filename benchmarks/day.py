@@ -1,11 +1,12 @@
 """A day in small: a real worker logs 100,000 steps of a toy model; what it and those who watch it take meanwhile.
 
-    python benchmarks/day.py [--steps N] [--json]
+    python benchmarks/day.py [--steps N] [--reading] [--json]
 
 The worker is a process of its own that writes a line at every step. Its resident memory is sampled every second from step
 5,000 on; flat means that no sample is more than 2% off their median. While it trains, `mythos watch RUN` follows it, and
 so does the workbench's watcher, whose processor time is taken as a share of the wall's (the figures are for the rate of lines
-printed beside them). In the end the metrics are read back by the readers of either side.
+printed beside them). In the end the metrics are read back by the readers of either side. With `--reading` that is all: the
+worker logs 1,000 steps, and its lines are written again and again, each with a step and a time of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 import psutil
 
 from mythos.contract.load import parse_config
-from mythos.contract.rundir import RunPaths
+from mythos.contract.rundir import LineWriter, RunPaths
 from mythos.contract.watch import JsonTail, read_json, summarize
 from mythos.train import launch
 from mythos_tui.runs.reader import RunReader
@@ -47,6 +48,17 @@ def start(folder: Path, steps: int) -> RunPaths:
         (text / f"{number}.txt").write_text(f"The tale of number {number} is short. It has an end and a start.\n" * 40)
     data = [f"data={{source: files, paths: ['{text}'], cache_dir: '{folder / 'cache'}'}}", f"train.steps={steps}"]
     return launch.start(parse_config({}, [*TOY, *data]), folder / "runs", "day", sys.argv)
+
+
+def repeat(paths: RunPaths, steps: int) -> None:
+    """As many lines as `steps`, made of those that the run has written once it has ended."""
+    while (found := summarize(paths)) is None or found.is_live:
+        time.sleep(0.2)
+    lines = JsonTail(paths.metrics).read_objects(60)
+    writer, began = LineWriter(paths.metrics), lines[0]["time"]
+    for start in range(len(lines), steps, len(lines)):
+        numbers = range(start, min(steps, start + len(lines)))
+        writer.write(*({**lines[n - start], "step": n + 1, "time": began + n / 40} for n in numbers))
 
 
 def share(process: psutil.Process, before: float, seconds: float) -> float:
@@ -130,12 +142,15 @@ def seconds_of(act: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--reading", action="store_true", help="time only how the metrics are read back")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        paths = start(Path(name), options.steps)
+        paths = start(Path(name), 1000 if options.reading else options.steps)
         try:
-            facts = live(paths)
+            facts: dict[str, Any] = {} if options.reading else live(paths)
+            if options.reading:
+                repeat(paths, options.steps)
         finally:
             if (pid := (read_json(paths.status) or {}).get("pid")) and psutil.pid_exists(pid):
                 os.kill(pid, 15)
@@ -145,15 +160,16 @@ def main() -> None:
     if options.json:
         print(json.dumps(facts))
         return
+    print(f"{facts['lines']:,} lines, {facts['file_mb']:.0f} MB")
     print(
-        f"{facts['lines']:,} lines, {facts['file_mb']:.0f} MB, {facts['lines_per_s']:.0f} a second; run {facts['state']}"
+        f"read back: {facts['read_s']:.2f} s as lines, {facts['workbench_read_s']:.2f} s into the workbench's columns"
     )
+    if options.reading:
+        return
+    print(f"written at {facts['lines_per_s']:.0f} lines a second; run {facts['state']}")
     print(
         f"worker: {facts['memory_mb']:.1f} MB, {facts['first_mb']:.1f} in the first tenth and {facts['last_mb']:.1f} in the last, "
         f"at most {facts['off']:.2%} off"
-    )
-    print(
-        f"read back: {facts['read_s']:.2f} s as lines, {facts['workbench_read_s']:.2f} s into the workbench's columns"
     )
     print(
         f"of a processor: worker {facts['worker_share']:.0%}, `mythos watch` {facts['watch_share']:.2%}, "
