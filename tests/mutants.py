@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("mythos", "mythos_tui", "tests", "configs", "pyproject.toml")
+COPIED = ("mythos", "mythos_tui", "tests", "configs", "docs", "pyproject.toml")
 
 INVARIANTS = "tests/models/test_invariants.py"
 SWITCHES = "tests/models/test_switches.py"
 MECHANISMS = "tests/models/test_mechanisms.py"
 CHUNKS = "tests/models/test_equivalence.py::test_chunks_and_company"
+ALERTS, POLICIES = "tests/train/test_alerts.py", "tests/train/test_policies.py"
 OBJECTIVE = "tests/train/test_objective.py"
 ROWS = f"{INVARIANTS}::test_a_token_that_stopped_costs_no_further_row_of_the_block"
 BIAS = f"{INVARIANTS}::test_no_pass_moves_the_router_bias_and_a_step_moves_it_once"
@@ -327,6 +328,54 @@ MUTANTS = (
         '"weight_decay": 0.0',
         '"weight_decay": config.weight_decay',
         f"{OBJECTIVE}::test_injection_norms_and_biases_know_neither_decay_nor_muon",
+    ),
+    mutant(
+        "numbers of a step that keep its graph",
+        "train/objectives.py",
+        "self.telemetry.release()",
+        "pass",
+        "tests/train/test_meter.py",
+    ),
+    # Guard
+    mutant(
+        "a spike's threshold ignored, everything above the median is one",
+        "train/alerts.py",
+        'limit("spike_sigmas")',
+        "0.0",
+        ALERTS,
+    ),
+    mutant("a spike's threshold out of reach", "train/alerts.py", 'limit("spike_sigmas")', "1e9", ALERTS),
+    mutant(
+        "an alert told with every record of its trouble",
+        "train/alerts.py",
+        "if self.told or not (at_once or lasts):",
+        "if not (at_once or lasts):",
+        ALERTS,
+    ),
+    mutant(
+        "a skip that comes a step late",
+        "train/brake.py",
+        "found = (broken, *_spikes(known, here))",
+        "now = (broken, *_spikes(known, here)); found = vars(self).get('late', [torch.zeros_like(broken)] * 3); self.late = now",
+        "tests/train/test_brake.py",
+        POLICIES,
+    ),
+    mutant(
+        "a step that is left out all the same moves the router biases",
+        "train/loop.py",
+        "if skipped is not None:",
+        "if False:",
+        "tests/train/test_brake.py",
+    ),
+    mutant("the policy skip ignored", "train/brake.py", 'kind) == "skip"', 'kind) == ""', POLICIES),
+    mutant("the policy pause ignored", "train/records.py", 'alert.action == "pause"', "False", POLICIES),
+    mutant("the policy stop ignored", "train/records.py", 'alert.action == "stop"', "False", POLICIES),
+    mutant(
+        "a resumed run that forgets what its steps were like",
+        "train/loop.py",
+        'tensors |= {f"brake.{kind}": tensor for kind, tensor in self.brake.state().items()}',
+        "pass",
+        "tests/train/test_brake.py",
     ),
 )
 

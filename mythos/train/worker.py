@@ -44,12 +44,19 @@ class Worker:
         self.journal, self.paths, self.resume, self.ranks = journal, journal.paths, resume, ranks
         self.config = self.wanted = current_config(self.paths)
         self.journal.status.update(steps=self.config.train.length, family=self.config.model.family)
+        if resume:
+            self._tell_where_it_was()
         self.journal.state("preparing", "resuming" if resume else "starting")
         self.control = Control(self.paths, self.journal, self._change)
         self.evaluated: dict[str, Any] = {}
         self.step_s = 1.0
         self.steps_timed = 0
         self.logged = 0.0
+
+    def _tell_where_it_was(self) -> None:
+        """As far as can be said before the newest checkpoint has been looked into."""
+        for info in [info for info in list_checkpoints(self.paths.checkpoints) if info.resumable][:1]:
+            self.journal.status.update(step=info.step, tokens=info.tokens, last_checkpoint=info.path.name)
 
     def run(self) -> None:
         """Prepare, train, finish. Raises Stop when asked to stop before the end."""

@@ -48,6 +48,16 @@ def test_a_loss_is_taken_in_float32() -> None:
     assert cross_entropy(logits, targets).item() == cross_entropy(logits.float(), targets).item()
 
 
+@pytest.mark.parametrize("overrides", [RECURRENT, ACT, [*RECURRENT, "train.accumulate=2"]], ids=str)
+def test_what_a_step_tells_holds_no_graph(tmp_path: Path, overrides: list[str]) -> None:
+    """It would stay until its line is written, ten steps later, with all that the graph holds."""
+    result = trainer(tmp_path, overrides).step()
+    told, routers = result.telemetry, result.telemetry.routers
+    held = [vars(owner).values() for owner in (result, told, *routers)] + [result.parts.values()]
+    tensors = [value for values in held for value in values if isinstance(value, torch.Tensor)]
+    assert len(tensors) > 5 and not any(tensor.requires_grad for tensor in tensors)
+
+
 def test_throughput_is_that_of_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("mythos.train.meter.time.perf_counter", lambda: clock[0])

@@ -32,6 +32,8 @@ def test_dying_and_going_on_changes_no_bit(tmp_path: Path, precision: str) -> No
     assert [line["step"] for line in JsonTail(torn.metrics).read_objects()] == list(range(1, 9))
     assert events(torn, "resumed")[0]["checkpoint"] == "step-00000003" and events(torn, "resumed")[0]["dropped"] == 2
     assert [event["step"] for event in events(torn, "evaluation")] == [2, 4, 4, 6, 8]
+    prepared = [event for event in events(torn, "state") if event["state"] == "preparing"]
+    assert [event.get("step") for event in prepared] == [None, 3]
 
 
 def test_what_a_machine_measured_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
