@@ -42,7 +42,7 @@ class Ledger:
         self.signals: list[Tensor] = []
         self.halt_p: list[Tensor] = []
         self.gate_logits: list[Tensor] = []
-        self.norms: list[tuple[Tensor, int]] = []
+        self.norms: list[Tensor] = []
         self.routers: list[Any] = []
         self.evaluations = 0
         rule.start()
@@ -57,7 +57,7 @@ class Ledger:
             self.gate_p = self.gate_logits[-1].sigmoid()
             self.halt_p.append(self._of_those_who_ran(self.gate_p))
         ran = state.detach() if self.whole or not self.norms else state.detach()[self.active]
-        self.norms.append((torch.linalg.vector_norm(ran), ran.numel()))
+        self.norms.append(torch.linalg.vector_norm(ran) / max(ran.numel(), 1) ** 0.5)
         self.evaluations += self.loops.numel() if evaluations is None else evaluations
         if stats is not None:
             self.routers.append(stats)
@@ -103,15 +103,14 @@ class Ledger:
         else:
             numbers = torch.arange(1.0, n_loops + 1, device=self.device)
             loops, signals = torch.full_like(self.loops, n_loops), numbers.expand(*self.shape, n_loops)
-        norms, sizes = torch.stack([norm for norm, _ in self.norms]).tolist(), [size for _, size in self.norms]
         return Telemetry(
             loops=loops,
             signals=signals,
             halt_p=_padded(self.halt_p, n_loops) if self.halt_p else None,
             gate_logits=torch.stack(self.gate_logits, dim=-1) if self.gate_logits else None,
             ponder_cost=self.act.ponder if self.act and isinstance(self.act.ponder, Tensor) else None,
-            state_norm=[norm / max(size, 1) ** 0.5 for norm, size in zip(norms, sizes, strict=True)],
-            rho_a=float(a.detach().max()) if a is not None else None,
+            norms=torch.stack(self.norms),
+            rho=a.detach().max() if a is not None else None,
             block_evaluations=self.evaluations,
             routers=self.routers,
         )
@@ -137,14 +136,14 @@ def join(parts: list[Output]) -> Output:
 
     loops = cat("loops")
     assert loops is not None
-    deepest = max(telemetry, key=lambda t: len(t.state_norm))
+    deepest = max(telemetry, key=lambda t: 0 if t.norms is None else len(t.norms))
     joined = Telemetry(
         loops=loops,
         signals=cat("signals"),
         halt_p=cat("halt_p"),
         ponder_cost=cat("ponder_cost"),
-        state_norm=deepest.state_norm,
-        rho_a=telemetry[0].rho_a,
+        norms=deepest.norms,
+        rho=telemetry[0].rho,
         block_evaluations=sum(t.block_evaluations for t in telemetry),
         routers=[router for t in telemetry for router in t.routers],
     )

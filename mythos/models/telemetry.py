@@ -18,9 +18,9 @@ class Telemetry:
     `loops` [B, T] int64 executed per token. `signals` [B, T, L] are the exit rule's numbers, NaN where a token had
     stopped (None when no rule looked). `halt_p` [B, T, L] are ACT's per-loop halting probabilities or the gate's, likewise;
     tokens that run on after halting have them too. `gate_logits` [B, T, L] are the gate's at the executed loops and
-    `ponder_cost` [B, T] is N + R of Graves, both differentiable. `expert_load` [E] counts, over all loops. `state_norm`
-    [L] is the RMS of the state after each loop, over tokens that ran it. `block_evaluations` counts token × loop
-    evaluations of the looped block.
+    `ponder_cost` [B, T] is N + R of Graves, both differentiable. `expert_load` [E] counts, over all loops. `norms`
+    [L] is the RMS of the state after each loop, over tokens that ran it, and `rho` [] is ρ(A). `block_evaluations` counts
+    token × loop evaluations of the looped block. Only who asks for `state_norm` or `rho_a` waits for the device.
     """
 
     loops: Tensor
@@ -28,10 +28,18 @@ class Telemetry:
     halt_p: Tensor | None = None
     gate_logits: Tensor | None = None
     ponder_cost: Tensor | None = None
-    state_norm: list[float] = field(default_factory=list)
-    rho_a: float | None = None
+    norms: Tensor | None = None
+    rho: Tensor | None = None
     block_evaluations: int = 0
     routers: list[RouterStats] = field(default_factory=list)
+
+    @property
+    def state_norm(self) -> list[float]:
+        return [] if self.norms is None else list(self.norms.tolist())
+
+    @property
+    def rho_a(self) -> float | None:
+        return None if self.rho is None else float(self.rho)
 
     def release(self) -> None:
         """Let go of the graph once the backward pass is over; else it lives as long as whoever reads the numbers."""

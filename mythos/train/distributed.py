@@ -152,12 +152,12 @@ def merge(losses: list[Loss], ranks: Ranks) -> Loss:
     one = losses[0]
     means = torch.stack([_numbers(loss) for loss in losses]).mean(0)
     means = ranks.sum(means) / ranks.world
-    total, parts, squares, entropy = means.split([1, len(one.parts), len(one.telemetry.state_norm), 1])
+    total, parts, squares, entropy = means.split([1, len(one.parts), len(means) - 2 - len(one.parts), 1])
     loads = [load for loss in losses if (load := loss.telemetry.expert_load) is not None]
     telemetry = Telemetry(
         loops=ranks.gather(torch.cat([loss.telemetry.loops for loss in losses])),
-        state_norm=squares.sqrt().tolist(),
-        rho_a=one.telemetry.rho_a,
+        norms=squares.sqrt(),
+        rho=one.telemetry.rho,
         block_evaluations=sum(loss.telemetry.block_evaluations for loss in losses) * ranks.world,
         routers=[AllRouters(ranks.sum(torch.stack(loads).sum(0)), entropy[0])] if loads else [],
     )
@@ -168,6 +168,6 @@ def _numbers(loss: Loss) -> Tensor:
     """What is averaged, [1 + parts + L + 1] in float32: loss, its parts, mean square of the state per loop, entropy."""
     telemetry, total = loss.telemetry, loss.total.detach().float()
     entropy = telemetry.router_entropy
-    squares = torch.tensor(telemetry.state_norm, device=total.device).square()
+    squares = [] if telemetry.norms is None else [telemetry.norms.float().square()]
     heads = torch.stack([total, *(part.float() for part in loss.parts.values())])
-    return torch.cat((heads, squares, (torch.zeros_like(total) if entropy is None else entropy.float()).reshape(1)))
+    return torch.cat((heads, *squares, (torch.zeros_like(total) if entropy is None else entropy.float()).reshape(1)))

@@ -93,7 +93,7 @@ class Meter:
             "flops_per_s": flops_per_s,
             "utilisation": flops_per_s / self.peak_flops,
         }
-        if last.telemetry.state_norm:
+        if last.telemetry.norms is not None:
             line |= self._recurrent(stretch, last)
         if skipped := _skipped(stretch):
             line["skipped"] = skipped

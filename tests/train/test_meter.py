@@ -48,6 +48,23 @@ def test_a_loss_is_taken_in_float32() -> None:
     assert cross_entropy(logits, targets).item() == cross_entropy(logits.float(), targets).item()
 
 
+def test_a_step_reads_no_number_off_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU it would wait for all that was asked of it. Experts are left out: on a CPU they are counted first."""
+    run = trainer(tmp_path, PLAIN)
+    run.step()  # the optimizer counts its first step
+    read: list[str] = []
+    for name in ("item", "tolist", "__float__", "__int__", "__bool__"):
+        monkeypatch.setattr(torch.Tensor, name, lambda tensor, name=name: read.append(name) or 0)
+    monkeypatch.setattr("mythos.train.objectives.cross_entropy", _as_on_a_gpu)
+    run.step()
+    monkeypatch.undo()
+    assert read == []
+
+
+def _as_on_a_gpu(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+
 @pytest.mark.parametrize("overrides", [RECURRENT, ACT, [*RECURRENT, "train.accumulate=2"]], ids=str)
 def test_what_a_step_tells_holds_no_graph(tmp_path: Path, overrides: list[str]) -> None:
     """It would stay until its line is written, ten steps later, with all that the graph holds."""
