@@ -83,7 +83,7 @@ def _looped(c: RecurrentConfig) -> tuple[int, int]:
     if c.injection == "lti":
         shared += 2 * c.width
     if c.halting != "none":
-        shared += c.width + 1
+        shared += halt_parameters(c)
     if c.loop_lora_rank:
         shared += c.loop_lora_rank * (2 * c.width + c.max_loops)
     if not c.n_experts:
@@ -93,6 +93,12 @@ def _looped(c: RecurrentConfig) -> tuple[int, int]:
         shared += mlp_parameters(c, c.shared_width)
     expert = mlp_parameters(c, c.expert_width)
     return shared + c.n_experts * expert, shared + c.experts_per_token * expert
+
+
+def halt_parameters(c: RecurrentConfig) -> int:
+    """Weights of the halting head: one dot product, or a hidden layer before it."""
+    hidden = c.gate_width if c.halting == "gate" else 0
+    return hidden * (c.width + 2) + 1 if hidden else c.width + 1
 
 
 def _elementwise(c: RecurrentConfig) -> int:
@@ -116,7 +122,9 @@ def parameters(c: Model) -> Parameters:
 
 
 def _attention_flops(c: Model, span: float) -> float:
-    """Scores and weighted sum of one query over `span` keys, beyond the projections."""
+    """Scores and weighted sum of one query over `span` keys, or a window of them, beyond the projections."""
+    if isinstance(c, RecurrentConfig) and c.attention_window:
+        span = min(span, c.attention_window)
     if c.attention == "gqa":
         return 4 * c.n_heads * c.head_dim * span
     return 2 * c.n_heads * (c.mla_nope_dim + c.mla_rope_dim + c.mla_v_dim) * span
@@ -141,7 +149,7 @@ def rule_flops(c: Model, rule: str, span: float, loops: float) -> float:
     """FLOPs per token of the exit rule itself over `loops` executed loops, on top of `flops_forward` with one read-out.
 
     `confidence` and `kl` read out through Coda and head after every loop, the last one included. `state_delta` takes a
-    difference and two norms of width D. What `act` and `gate` look at is a dot product that `flops_forward` counts with
+    difference and two norms of width D. What `act` and `gate` look at is a head that `flops_forward` counts with
     the loop, because such a model computes it whatever the rule; `fixed` costs nothing.
     """
     if rule in ("confidence", "kl"):

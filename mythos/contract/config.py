@@ -96,6 +96,13 @@ class RecurrentConfig(_Transformer):
     family: Literal["recurrent"] = setting("recurrent", "Model family.")
     prelude_layers: int = setting(1, "Dense blocks before the loop, run once.", "blocks", ge=0, le=256)
     coda_layers: int = setting(1, "Dense blocks after the loop, run once.", "blocks", ge=0, le=256)
+    attention_window: int = setting(
+        0,
+        "Tokens that attention sees, the asking one among them; 0 is all. A window makes far things take loops to arrive.",
+        "tokens",
+        ge=0,
+        le=1_048_576,
+    )
     loops: int = setting(4, "Loops the model is trained around and runs by default.", "loops", ge=1, le=1024)
     max_loops: int = setting(
         8, "Rows of the per-loop adapters and the most loops that training draws.", "loops", ge=1, le=1024
@@ -129,6 +136,9 @@ class RecurrentConfig(_Transformer):
     )
     halting: Literal["none", "act", "gate"] = setting(
         "none", "Learned halting per token: ACT (Graves 2016), or a gate that says whether one more loop is worth it."
+    )
+    gate_width: int = setting(
+        0, "gate: hidden width of the gate; 0 makes it one dot product.", "channels", ge=0, le=4096
     )
     act_threshold: float = setting(
         0.99, "ACT: cumulative halting probability at which a token halts.", "probability", gt=0, le=1

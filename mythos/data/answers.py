@@ -38,15 +38,21 @@ class Answers:
 
         A line whose beginning lies before the row is left out: what it asks for may not follow from what is seen.
         """
-        places = np.arange(inputs.shape[1])
-        begun = _last((inputs == self.newline) | (inputs == self.eot), places)
-        after_sign = _last(inputs == self.shown, places) > begun
+        begun = self._begun(inputs)
+        after_sign = _last(inputs == self.shown) > begun
         asked = (begun >= 0) & (after_sign | (inputs == self.hidden))
         before = np.zeros_like(inputs)
         before[:, 1:] = inputs[:, :-1]
         return np.where(before == self.hidden, self.dot, inputs), np.where(asked, targets, IGNORED)
 
+    def whole(self, inputs: np.ndarray) -> np.ndarray:
+        """Tokens [B, T] of lines whose beginning is in the row; those before have no answer that could be found."""
+        return self._begun(inputs) >= 0
 
-def _last(found: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _begun(self, inputs: np.ndarray) -> np.ndarray:
+        return _last((inputs == self.newline) | (inputs == self.eot))
+
+
+def _last(found: np.ndarray) -> np.ndarray:
     """At each place [B, T], where something was found last; −1 before."""
-    return np.maximum.accumulate(np.where(found, places, -1), axis=1)
+    return np.maximum.accumulate(np.where(found, np.arange(found.shape[1]), -1), axis=1)

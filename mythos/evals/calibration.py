@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
 from mythos.contract.config import EXIT_RULES, RecurrentConfig
 from mythos.contract.errors import ConfigError
@@ -21,9 +20,10 @@ from mythos.data.loader import HeldOutDocument
 from mythos.evals.bits import Evaluation, evaluate
 from mythos.evals.depth_rules import RulePoint, label, longest_windows, mean_span, measured
 from mythos.evals.depth_thresholds import Choice, ladder, would_run
-from mythos.evals.gate_fit import GateFitter
+from mythos.evals.gate_fit import WIDTH, GateFitter
 from mythos.infer.exits import exits_of, make_exit
 from mythos.models.build import Model
+from mythos.models.halting import Halt
 from mythos.models.recurrent import RecurrentModel
 
 MARGINS = (0.05, 0.2, 1, 4, 16)
@@ -58,7 +58,7 @@ class Calibration:
     loss: float
     rules: tuple[Calibrated, ...]
     default: str
-    gate: nn.Linear | None
+    gate: Halt | None
 
 
 class _Half:
@@ -142,7 +142,7 @@ def _fit_gate(model: RecurrentModel, half: _Half, target: float, progress: Calla
     """Give the model the probe that saves most on this half."""
     progress("observing states for the gate")
     fitter = GateFitter(model, half.pieces, half.loops, half.answers)
-    model.config = model.config.model_copy(update={"halting": "gate"})
+    model.config = model.config.model_copy(update={"halting": "gate", "gate_width": WIDTH})
     best, saved = None, -math.inf
     for margin in MARGINS:
         progress(f"fitting the gate to ε = {margin * target:g}")
@@ -157,19 +157,15 @@ def _fit_gate(model: RecurrentModel, half: _Half, target: float, progress: Calla
 def _choose(name: str, half: _Half, target: float, progress: Callable[[str], None]) -> Choice | None:
     """Of the ladder's thresholds the one with the fewest loops that keeps to the target; None where none does.
 
-    Found by halving: the more loops, the less is lost.
+    They are tried one after the other, fewest loops first: what is lost does not always fall where loops rise.
     """
     config = half.model.config
     assert isinstance(config, RecurrentConfig)
     steps = list(ladder(name, config))
     means = would_run(half.model, half.pieces, half.loops, [rule for _, rule in steps], half.answers)
     steps = [steps[i] for i in sorted(range(len(steps)), key=lambda i: means[i])]
-    low, high = 0, len(steps)  # those below `low` lose too much, those from `high` on do not
-    while low < high:
-        middle = (low + high) // 2
-        progress(label(name, steps[middle][0]))
-        if half.added(name, steps[middle]) <= target:
-            high = middle
-        else:
-            low = middle + 1
-    return steps[high] if high < len(steps) else None
+    for step in steps:
+        progress(label(name, step[0]))
+        if half.added(name, step) <= target:
+            return step
+    return None

@@ -29,6 +29,15 @@ def within_documents(documents: Tensor) -> Tensor:
     return same.tril().unsqueeze(1)
 
 
+def within_window(x: Tensor, window: int, mask: Tensor | None = None) -> Tensor | None:
+    """The same where the tokens of x [B, T, …] see the last `window` ones (0: all), themselves among them, within `mask`."""
+    length = x.shape[1]
+    if not 0 < window < length:
+        return mask
+    near = torch.ones(length, length, dtype=torch.bool, device=x.device).tril().triu(1 - window)
+    return near[None, None] if mask is None else mask & near
+
+
 class Causal:
     """The chunk is all there is. Positions that halted keep the entries of an earlier loop.
 
@@ -124,12 +133,19 @@ class Selection:
 
 
 class ChunkView:
-    """A `LayerCache` as one call sees it: write the selected positions of the chunk [start, start + T), read all up to its end."""
+    """A `LayerCache` as one call sees it: write the selected positions of the chunk [start, start + T), read all up to its end.
 
-    def __init__(self, layer: LayerCache, start: int, length: int, selection: Selection | None = None) -> None:
+    With a `window`, a position sees that many, itself among them, and `first` is the first that any of the chunk sees.
+    """
+
+    def __init__(
+        self, layer: LayerCache, start: int, length: int, window: int = 0, selection: Selection | None = None
+    ) -> None:
         self.layer = layer
         self.start = start
         self.end = start + length
+        self.window = window
+        self.first = max(start + 1 - window, 0) if window else 0
         self.selection = selection or Selection()
 
     @property
@@ -149,7 +165,7 @@ class ChunkView:
             else:
                 rows, columns = valid.nonzero(as_tuple=True)
                 buffer[rows, self.start + index[rows, columns]] = entry[rows, columns]
-        seen = tuple(buffer.narrow(1, 0, self.end) for buffer in self.layer.buffers)
+        seen = tuple(buffer[:, self.first : self.end] for buffer in self.layer.buffers)
         return seen, *self._mask(seen[0].device)
 
     def append(self, rows: Entries) -> Entries:
@@ -158,17 +174,19 @@ class ChunkView:
             self.layer.reserve(tuple(row[None, None] for row in rows), self.end)
         for buffer, row in zip(self.layer.buffers, rows, strict=True):
             buffer[0, self.start] = row
-        return tuple(buffer[0].narrow(0, 0, self.end) for buffer in self.layer.buffers)
+        return tuple(buffer[0].narrow(0, self.first, self.end - self.first) for buffer in self.layer.buffers)
 
     def _mask(self, device: torch.device) -> tuple[Tensor | None, bool]:
         """(mask [B or 1, 1, n, S], whether plain causal attention does)."""
         index = self.selection.index
-        if index is None and self.start == 0:
+        if index is None and self.start == 0 and not 0 < self.window < self.end:
             return None, True
         if index is None and self.end - self.start == 1:
             return None, False
         positions = torch.arange(self.start, self.end, device=device)[None] if index is None else self.start + index
-        return (torch.arange(self.end, device=device) <= positions[:, None, :, None]), False
+        asking, seen = positions[:, None, :, None], torch.arange(self.first, self.end, device=device)
+        mask = seen <= asking
+        return mask & (seen > asking - self.window) if self.window else mask, False
 
 
 @dataclass

@@ -82,7 +82,7 @@ class ActRule:
 
 
 class GateRule:
-    """Stop where the gate says with probability p that stopping costs little (see `gate_logits`). Costs one dot product."""
+    """Stop where the gate says with probability p that stopping costs little."""
 
     name = "gate"
     signal_name = "probability that it may stop"
@@ -115,10 +115,23 @@ class Replay:
         return self.loops <= view.loop, torch.full_like(view.active, view.loop, dtype=torch.float32)
 
 
-def halt_logits(halt: nn.Linear, h: Tensor, unit: bool = False) -> Tensor:
-    """w·h + b per token, [B, T, D] → [B, T], in the dtype of the state; with `unit`, of the state at RMS 1."""
-    weight, bias = halt.weight[0].to(h.dtype), halt.bias.to(h.dtype)
-    return (F.rms_norm(h, h.shape[-1:]) if unit else h) @ weight + bias
+class Halt(nn.Linear):
+    """The halting head: w·h + b of a state h [D], or w·silu(U·h + c) + b with a hidden layer of `hidden` channels."""
+
+    def __init__(self, width: int, hidden: int = 0) -> None:
+        super().__init__(hidden or width, 1)
+        self.hidden = nn.Linear(width, hidden) if hidden else None
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[…, D] → logits […], in the dtype of the state."""
+        if self.hidden is not None:
+            h = F.silu(F.linear(h, self.hidden.weight.to(h.dtype), self.hidden.bias.to(h.dtype)))
+        return h @ self.weight[0].to(h.dtype) + self.bias.to(h.dtype)
+
+
+def halt_logits(halt: Halt, h: Tensor, unit: bool = False) -> Tensor:
+    """What the head says of every token, [B, T, D] → [B, T]; with `unit`, of the state at RMS 1."""
+    return halt(F.rms_norm(h, h.shape[-1:]) if unit else h)
 
 
 class Act:
@@ -128,7 +141,7 @@ class Act:
     whatever reason. `ponder` is N + R per token; R carries the gradient.
     """
 
-    def __init__(self, halt: nn.Linear) -> None:
+    def __init__(self, halt: Halt) -> None:
         self.halt = halt
         self.p: Tensor | None = None
         self.cumulative: Tensor | float = 0.0

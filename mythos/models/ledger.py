@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mythos.contract.config import RecurrentConfig
-from mythos.models.halting import Act, ExitRule, LoopView, RunAll, build_read_out, halt_logits
+from mythos.models.halting import Act, ExitRule, Halt, LoopView, RunAll, build_read_out, halt_logits
 from mythos.models.telemetry import Output, Telemetry
 
 
@@ -23,7 +23,7 @@ class Ledger:
     def __init__(
         self,
         config: RecurrentConfig,
-        halt: nn.Linear | None,
+        halt: Halt | None,
         rule: ExitRule,
         shape: torch.Size,
         device: torch.device,

@@ -31,8 +31,8 @@ from torch.utils.checkpoint import checkpoint as recompute
 from mythos.contract.config import RecurrentConfig
 from mythos.models import lone
 from mythos.models.block import Block, check_length, initialise
-from mythos.models.cache import Cache, Causal, ChunkView, LayerCache, Selection, within_documents
-from mythos.models.halting import ActRule, ExitRule, RunAll
+from mythos.models.cache import Cache, Causal, ChunkView, LayerCache, Selection, within_documents, within_window
+from mythos.models.halting import ActRule, ExitRule, Halt, RunAll
 from mythos.models.injection import LTIInjection
 from mythos.models.ledger import Ledger, join
 from mythos.models.lora import LoopLoRA
@@ -54,7 +54,7 @@ class RecurrentModel(nn.Module):
         self.block = Block(c, MoE(c) if c.n_experts else None)
         self.injection = LTIInjection(c.width, c.a_max) if c.injection == "lti" else None
         self.lora = LoopLoRA(c.width, c.loop_lora_rank, c.max_loops) if c.loop_lora_rank else None
-        self.halt = nn.Linear(c.width, 1) if c.halting != "none" else None
+        self.halt = Halt(c.width, c.gate_width if c.halting == "gate" else 0) if c.halting != "none" else None
         self.coda = nn.ModuleList(Block(c) for _ in range(c.coda_layers))
         self.norm = RMSNorm(c.width, c.norm_eps)
         self.head = None if c.tie_embeddings else nn.Linear(c.width, c.vocab_size, bias=False)
@@ -178,6 +178,7 @@ class RecurrentModel(nn.Module):
         freeze = halts and self.config.halted_tokens == "freeze"
         positions = Positions(torch.arange(ids.shape[1], device=ids.device), ids.shape[1])
         mask = None if documents is None else within_documents(documents)
+        mask = within_window(ids, self.config.attention_window, mask)
         read_out = partial(self.read_out, positions=positions, cache=None, start=0, mask=mask)
         e = self._run("prelude", self.embedding(ids), positions, None, 0, mask)
         h, run = self.initial_state(e, 0), Ledger(self.config, self.halt, rule, ids.shape, ids.device)
@@ -220,7 +221,7 @@ class RecurrentModel(nn.Module):
             while executed < n_loops and (not may_stop or bool(run.active.any())):
                 view, selection = cache.loop(executed), Selection.of(run.active) if may_stop else Selection()
                 if one_token is not None:
-                    h_next, stats = one_token(h, executed, positions, ChunkView(view, start, 1))
+                    h_next, stats = one_token(h, executed, positions, self._view(view, start, 1))
                 else:
                     h_next, stats = self._loop_of_chunk(h, e, executed, positions, view, start, selection, cache, a)
                 run.observe(h_next, stats, selection.count(ids.shape))
@@ -244,12 +245,15 @@ class RecurrentModel(nn.Module):
         a: Tensor | None,
     ) -> tuple[Tensor, Any]:
         if selection.index is None:
-            return self.one_loop(h, e, loop, positions, ChunkView(layer, start, h.shape[1]), None, a)
+            return self.one_loop(h, e, loop, positions, self._view(layer, start, h.shape[1]), None, a)
         layer.copy_from(cache.loop(loop - 1), start, positions.end)  # tokens that stopped show their last entries
         chosen = Positions(start + selection.index, positions.end)
-        memory = ChunkView(layer, start, h.shape[1], selection)
+        memory = self._view(layer, start, h.shape[1], selection)
         new, stats = self.one_loop(selection.take(h), selection.take(e), loop, chosen, memory, selection.valid, a)
         return selection.put(h, new), stats
+
+    def _view(self, layer: LayerCache, start: int, length: int, selection: Selection | None = None) -> ChunkView:
+        return ChunkView(layer, start, length, self.config.attention_window, selection)
 
     def _run(
         self, part: str, x: Tensor, positions: Positions, cache: Cache | None, start: int, mask: Tensor | None = None
@@ -257,7 +261,7 @@ class RecurrentModel(nn.Module):
         """The dense blocks of Prelude or Coda."""
         for number, block in enumerate(getattr(self, part)):
             memory = (
-                ChunkView(cache.layer(f"{part}.{number}"), start, x.shape[1]) if cache is not None else Causal(mask)
+                self._view(cache.layer(f"{part}.{number}"), start, x.shape[1]) if cache is not None else Causal(mask)
             )
             x, _ = block(x, positions, memory)
         return x

@@ -71,15 +71,30 @@ def test_the_checkpoint_stops_by_it(calibrated: tuple) -> None:
     assert 1 <= token.loops <= 6
 
 
-def test_the_probe_learns_what_a_line_can_tell_of_a_state() -> None:
+def test_the_probe_learns_what_can_be_told_of_a_state() -> None:
+    """Also where one plane does not do: the sure ones lie on both sides."""
     model = tiny_model("recurrent", a_max=0.3)
     assert isinstance(model, RecurrentModel)
     fitter = GateFitter(model, [document.tokens for document in DOCUMENTS], 6)
     assert fitter.states.shape == (12 * C * 5, 32) and bool((fitter.costs > -1e-5).all())
-    fitter.costs = -fitter.states[:, 3].float()
-    gate = fitter.fit(0.0).double()
-    said = gate(fitter.states)[:, 0] > 0
-    assert float((said == (fitter.states[:, 3] > 0)).double().mean()) > 0.98
+    for score in (fitter.states[:, 3], fitter.states[:, 3].abs() - 0.5):
+        fitter.costs = -score
+        said = fitter.fit(0.0)(fitter.states) > 0
+        assert float((said == (score > 0)).double().mean()) > 0.97
+
+
+def test_a_token_may_stop_once_the_state_before_its_last_loop_was_right_as_well() -> None:
+    """Keys and values come from that state, and later tokens see them for good."""
+    model = tiny_model("recurrent", a_max=0.3)
+    assert isinstance(model, RecurrentModel)
+    piece = DOCUMENTS[0].tokens
+    costs = GateFitter(model, [piece], 4).costs.view(C, 3)
+    ids = torch.from_numpy(piece[:-1].astype(np.int64))[None]
+    with torch.no_grad():
+        said = [model(ids, loops).logits[0].log_softmax(-1) for loops in (1, 2, 3, 4)]
+    after = torch.stack([(said[3].exp() * (said[3] - now)).sum(-1) for now in said[:3]], 1)
+    torch.testing.assert_close(costs[:, 1:], torch.maximum(after[:, :-1], after[:, 1:]), atol=1e-5, rtol=1e-3)
+    assert bool((costs[:, 0] >= after[:, 0] - 1e-5).all()) and bool((costs[:, 0] > after[:, 0] + 1e-4).any())
 
 
 def test_what_cannot_stop_early_is_refused() -> None:

@@ -42,7 +42,9 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "act, last state": {"halting": "act", "halted_tokens": "run", "state_read_out": "last"},
     "act, mean state": {"halting": "act", "state_read_out": "mean"},
     "gate": {"halting": "gate", "act_threshold": 0.5},
+    "wide gate": {"halting": "gate", "gate_width": 6},
     "mean state": {"state_read_out": "mean"},
+    "window": {"attention_window": 5},
 }
 
 

@@ -69,6 +69,7 @@ SWITCHES = {
         Switch("state_read_out", ("auto", "last"), settings={"halting": "act"}),
         Switch("act_remainder", (True, False), settings={"halting": "act", "coda_layers": 0}),
         Switch("halted_tokens", ("freeze", "run")),
+        Switch("attention_window", (0, 3)),
     )
 }
 
@@ -302,3 +303,17 @@ def test_switches_stand_at_the_values_that_these_tests_start_from() -> None:
     for switch in SWITCHES.values():
         if not switch.settings and switch.name != "state_read_out":
             assert getattr(config, switch.name) == switch.values[0]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["gqa", "mla"])
+@pytest.mark.parametrize("loops", [1, 2, 3])
+def test_a_window_is_reached_beyond_by_loops_alone(loops: int, attention: str) -> None:
+    """Prelude, every loop and Coda pass on what is at most two tokens back."""
+    whole, near = (model.double() for model in SWITCHES["attention_window=3"].twins(attention=attention, init_std=0.15))
+    ids, other = text(1, 20), text(1, 20)
+    other[0, 0] += 1
+    reach = 2 * (1 + loops + 1)
+    differs = ((near(ids, loops).logits - near(other, loops).logits).abs() > 1e-12).any(-1)[0]
+    assert differs.tolist() == [place <= reach for place in range(20)]
+    assert bool((whole(ids, loops).logits != whole(other, loops).logits).any(-1).all())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VERSION = 2
+VERSION = 3
 """Raised when any task makes other examples from the same seed."""
 
 

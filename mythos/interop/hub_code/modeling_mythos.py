@@ -44,19 +44,25 @@ class RMSNorm(nn.Module):
 
 
 class Place:
-    """Where tokens stand and what they may look at: `positions` [B, T], `mask` [B, 1, T, T] bool, or None for causal."""
+    """Where tokens stand and what they may look at: `positions` [B, T], `mask` [B, 1, T, T] bool, or None for causal.
 
-    def __init__(self, ids: Tensor, attention_mask: Tensor | None) -> None:
+    With a `window`, a token sees that many, itself among them.
+    """
+
+    def __init__(self, ids: Tensor, attention_mask: Tensor | None, window: int) -> None:
         length = ids.shape[1]
         self.angles: dict[int, tuple[Tensor, Tensor]] = {}
         self.mask: Tensor | None = None
+        self.positions = torch.arange(length, device=ids.device).expand(ids.shape)
+        near = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
+        if window:
+            near = near.triu(1 - window)
         if attention_mask is None or bool(attention_mask.all()):
-            self.positions = torch.arange(length, device=ids.device).expand(ids.shape)
+            self.mask = near[None, None] if window else None
             return
         seen = attention_mask.bool()
         self.positions = (seen.cumsum(-1) - 1).clamp(min=0)
-        causal = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
-        self.mask = (causal & seen[:, None, None, :]) | torch.eye(length, dtype=torch.bool, device=ids.device)
+        self.mask = (near & seen[:, None, None, :]) | torch.eye(length, dtype=torch.bool, device=ids.device)
 
     def rotate(self, x: Tensor, theta: float) -> Tensor:
         """x [B, T, heads, d] turned, the first half of the channels against the second (Su et al. 2021)."""
@@ -230,10 +236,24 @@ class LoopLoRA(nn.Module):
         return x + (self.down(x) * self.scale[min(loop, len(self.scale) - 1)]) @ self.up
 
 
+class Halt(nn.Linear):
+    """The halting head: w·h + b of a state h [D], or w·silu(U·h + c) + b with a hidden layer of `hidden` channels."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(hidden or width, 1)
+        self.hidden = nn.Linear(width, hidden) if hidden else None
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[..., D] → [...]."""
+        if self.hidden is not None:
+            h = F.silu(F.linear(h, self.hidden.weight.to(h.dtype), self.hidden.bias.to(h.dtype)))
+        return h @ self.weight[0].to(h.dtype) + self.bias.to(h.dtype)
+
+
 class ReadOut:
     """Who still runs, and what the Coda will read: the last state, the mean of the states, or ACT's weighted sum."""
 
-    def __init__(self, c: MythosRecurrentConfig, halt: nn.Linear | None, exit: str, h: Tensor) -> None:
+    def __init__(self, c: MythosRecurrentConfig, halt: Halt | None, exit: str, h: Tensor) -> None:
         self.c, self.halt = c, halt
         self.rule, _, threshold = exit.partition(":")
         needs = self.rule if self.rule in ("act", "gate") else c.halting
@@ -268,7 +288,7 @@ class ReadOut:
         if self.halt is None:
             return torch.zeros_like(h[..., 0])
         x = F.rms_norm(h, h.shape[-1:]) if self.c.halting == "gate" else h
-        return torch.sigmoid(x @ self.halt.weight[0].to(h.dtype) + self.halt.bias.to(h.dtype))
+        return torch.sigmoid(self.halt(x))
 
     def stops(self, before: Tensor, h: Tensor, p: Tensor) -> Tensor:
         """Which tokens the rule stops, [B, T] bool."""
@@ -301,7 +321,7 @@ class MythosRecurrentForCausalLM(PreTrainedModel, GenerationMixin):
         self.block = Block(c, routed=c.n_experts > 0)
         self.injection = Injection(c) if c.injection == "lti" else None
         self.lora = LoopLoRA(c) if c.loop_lora_rank else None
-        self.halt = nn.Linear(c.width, 1) if c.halting != "none" else None
+        self.halt = Halt(c.width, c.gate_width if c.halting == "gate" else 0) if c.halting != "none" else None
         self.coda = nn.ModuleList(Block(c) for _ in range(c.coda_layers))
         self.norm = RMSNorm(c.width, c.norm_eps)
         self.head = None if c.tie_word_embeddings else nn.Linear(c.width, c.vocab_size, bias=False)
@@ -322,7 +342,7 @@ class MythosRecurrentForCausalLM(PreTrainedModel, GenerationMixin):
         """input_ids [B, T] → logits [B, T, V]. `num_loops` and `exit` default to the configuration's."""
         if input_ids.shape[1] > self.config.context:
             raise ValueError(f"a sequence of {input_ids.shape[1]} tokens exceeds the context of {self.config.context}")
-        place = Place(input_ids, attention_mask)
+        place = Place(input_ids, attention_mask, self.config.attention_window)
         e = self.embedding(input_ids)
         for block in self.prelude:
             e, _ = block(e, place)
