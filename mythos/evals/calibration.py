@@ -23,11 +23,13 @@ from mythos.evals.depth_thresholds import Choice, ladder, would_run
 from mythos.evals.gate_fit import WIDTH, GateFitter
 from mythos.infer.exits import exits_of, make_exit
 from mythos.models.build import Model
-from mythos.models.halting import Halt
+from mythos.models.halting import GateRule, Halt
 from mythos.models.recurrent import RecurrentModel
 
-MARGINS = (0.05, 0.2, 1, 4, 16)
+MARGINS = (0.1, 1, 10)
 """What reading out too early may cost a token for the gate to call it little, in targets: most tokens cost nothing."""
+ROUNDS = 4
+"""Times that a gate is fitted, each to what was seen under the ones before as well (Ross et al. 2011, DAgger)."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,9 @@ def _fit_gate(model: RecurrentModel, half: _Half, target: float, progress: Calla
     for margin in MARGINS:
         progress(f"fitting the gate to ε = {margin * target:g}")
         model.halt = fitter.fit(margin * target)
+        for _ in range(ROUNDS - 1):
+            fitter.observe(GateRule(0.5))
+            model.halt = fitter.fit(margin * target)
         choice = _choose("gate", half, target, progress)
         found = half.measure("gate", choice).point.loops_saved if choice else -1.0
         if found > saved:

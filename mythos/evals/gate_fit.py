@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from mythos.data.answers import IGNORED, Answers
 from mythos.evals.bits import batches, pad
 from mythos.models.cache import within_window
-from mythos.models.halting import Halt, LoopView
+from mythos.models.halting import ExitRule, Halt, LoopView
 from mythos.models.recurrent import RecurrentModel
 from mythos.models.rope import Positions
 
@@ -33,27 +33,31 @@ WIDTH = 8
 
 
 class Record:
-    """An exit rule that stops nobody and keeps every loop's states at RMS 1 [B, T, D] and read-outs [B, T, V].
+    """An exit rule that keeps every loop's states at RMS 1 [B, T, D], read-outs [B, T, V] and who ran [B, T].
 
-    `log_probs` begins with what the state before the first loop says.
+    It stops whom `rule` stops, nobody without one. `log_probs` begins with what the state before the first loop says.
     """
 
     name = "record"
     signal_name = "none"
     reads_out = False
 
-    def __init__(self, model: RecurrentModel) -> None:
-        self.model = model
+    def __init__(self, model: RecurrentModel, rule: ExitRule | None = None) -> None:
+        self.model, self.rule = model, rule
 
     def start(self) -> None:
         self.states: list[Tensor] = []
         self.log_probs: list[Tensor] = []
+        self.ran: list[Tensor] = []
 
     def __call__(self, view: LoopView) -> tuple[Tensor, Tensor]:
         if view.loop == 1:
             self.log_probs.append(self._of_first(view.before))
         self.states.append(F.rms_norm(view.after, view.after.shape[-1:]).float())
         self.log_probs.append(view.log_probs().float())
+        self.ran.append(view.active)
+        if self.rule is not None:
+            return self.rule(view)
         return torch.zeros_like(view.active), torch.full_like(view.active, torch.nan, dtype=torch.float32)
 
     def _of_first(self, state: Tensor) -> Tensor:
@@ -65,39 +69,45 @@ class Record:
 
 @torch.no_grad()
 def _states(
-    model: RecurrentModel, pieces: Sequence[np.ndarray], loops: int, answers: Answers | None
+    model: RecurrentModel, pieces: Sequence[np.ndarray], loops: int, answers: Answers | None, rule: ExitRule | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of every loop but the last: states [N, L − 1, D], and what stopping there costs [N, L − 1].
+    """Of every loop but the last that a token runs under the rule: states [N, D] and what stopping there costs [N].
 
     Tokens of a line whose beginning is cut off are left out: what they are asked for cannot be known.
     """
     device = next(model.parameters()).device
     for batch in batches(pieces, model.config.vocab_size * loops):
         inputs, targets = (x.to(device) for x in pad(batch, answers=answers))
-        record = Record(model)
-        model(inputs, loops, exit=record)
         kept = torch.tensor(
             [[place < len(piece) - 1 for place in range(inputs.shape[1])] for piece in batch], device=device
         )
         if answers is not None:
             kept &= torch.from_numpy(answers.whole(inputs.cpu().numpy())).to(device)
-        deepest = record.log_probs[-1][kept]
-        asked = targets[kept] != IGNORED
-        costs = torch.stack(
-            [asked * (deepest.exp() * (deepest - now[kept])).sum(-1) for now in record.log_probs[:-1]], 1
-        )
-        yield torch.stack([state[kept] for state in record.states[:-1]], 1), torch.maximum(costs[:, :-1], costs[:, 1:])
+        seen = everything = Record(model)
+        model(inputs, loops, exit=everything)
+        if rule is not None:
+            model(inputs, loops, exit=(seen := Record(model, rule)))
+        deepest, asked = everything.log_probs[-1], targets != IGNORED
+        costs = [asked * (deepest.exp() * (deepest - now)).sum(-1) for now in seen.log_probs]
+        for loop, (state, ran) in enumerate(zip(seen.states[: loops - 1], seen.ran, strict=False)):
+            yield state[ran & kept], torch.maximum(costs[loop], costs[loop + 1])[ran & kept]
 
 
 class GateFitter:
-    """States and costs of a model on some text, observed once; a probe for any ε from them."""
+    """States of a model on some text and what stopping there costs, as observed so far; a probe for any ε from them."""
 
     def __init__(
         self, model: RecurrentModel, pieces: Sequence[np.ndarray], loops: int, answers: Answers | None = None
     ) -> None:
-        states, costs = zip(*_states(model, pieces, loops, answers), strict=True)
-        self.states = torch.cat(states).flatten(0, 1)
-        self.costs = torch.cat(costs).flatten()
+        self.model, self.pieces, self.loops, self.answers = model, pieces, loops, answers
+        width, device = model.config.width, next(model.parameters()).device
+        self.states, self.costs = torch.empty(0, width, device=device), torch.empty(0, device=device)
+        self.observe()
+
+    def observe(self, rule: ExitRule | None = None) -> None:
+        """Add what is seen where every token stops by the rule: states beside tokens that stopped are a little different."""
+        states, costs = zip(*_states(self.model, self.pieces, self.loops, self.answers, rule), strict=True)
+        self.states, self.costs = torch.cat((self.states, *states)), torch.cat((self.costs, *costs))
 
     def fit(self, epsilon: float) -> Halt:
         """The probe of least logistic loss, as far as its steps take it from a beginning that is always the same."""

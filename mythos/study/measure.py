@@ -1,6 +1,6 @@
 """What a model answers to questions of known difficulty, and how many loops it spends on each.
 
-B examples, T positions. An example is a row of its own, after the end of a line, as nearly all of them are in training.
+B examples, T positions. An example is a row of its own, after another line, as nearly all of them are in training.
 """
 
 from __future__ import annotations
@@ -41,13 +41,15 @@ def questions(task: Task, difficulties: range, count: int, tokenizer: Path) -> Q
     """`count` examples that no corpus holds, difficulties drawn evenly."""
     encoder, answers = Tokenizer.load(tokenizer), Answers(tokenizer)
     made = list(examples(task, difficulties, count, (BEYOND_TRAINING,)))
-    rows = [encoder.encode(f"\n{example.text}\n") for example in made]
+    before = [f"\n{example.text}\n" for example in examples(task, range(1, 3), count, (BEYOND_TRAINING, 1))]
+    rows = [encoder.encode(f"{line}{example.text}\n") for line, example in zip(before, made, strict=True)]
     width = max(map(len, rows))
     tokens, difficulty = np.full((count, width), encoder.eot), np.full((count, width), -1)
     within = np.zeros((count, width), dtype=bool)
-    for row, (ids, example) in enumerate(zip(rows, made, strict=True)):
-        tokens[row, : len(ids)], within[row, : len(ids)] = ids, True
-        difficulty[row, example.positions] = example.difficulty  # the token before it, and the line's end before both
+    for row, (ids, line, example) in enumerate(zip(rows, before, made, strict=True)):
+        tokens[row, : len(ids)], within[row, len(line) : len(ids)] = ids, True
+        asking = [len(line) + at - 1 for at in example.positions]  # the token before it
+        difficulty[row, asking] = example.difficulty
     inputs, targets = answers.ask(tokens[:, :-1], tokens[:, 1:])
     asked = torch.from_numpy(difficulty[:, :-1])
     return Questions(

@@ -88,7 +88,7 @@ def test_a_token_may_stop_once_the_state_before_its_last_loop_was_right_as_well(
     model = tiny_model("recurrent", a_max=0.3)
     assert isinstance(model, RecurrentModel)
     piece = DOCUMENTS[0].tokens
-    costs = GateFitter(model, [piece], 4).costs.view(C, 3)
+    costs = GateFitter(model, [piece], 4).costs.view(3, C).T
     ids = torch.from_numpy(piece[:-1].astype(np.int64))[None]
     with torch.no_grad():
         said = [model(ids, loops).logits[0].log_softmax(-1) for loops in (1, 2, 3, 4)]

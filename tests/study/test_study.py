@@ -36,7 +36,7 @@ def test_a_difficulty_stands_at_the_token_that_predicts_its_answer(tokenizer: Pa
         text = loaded.decode(inputs.tolist())
         steps = 0
         for token, target, d in zip(inputs.tolist(), targets.tolist(), difficulty.tolist(), strict=True):
-            steps += loaded.token_text(token) in tuple("xyz")
+            steps = 0 if loaded.token_text(token) == "\n" else steps + (loaded.token_text(token) in tuple("xyz"))
             if d >= 0 and name == "shells":
                 assert loaded.token_text(token) == "?" and loaded.token_text(target) in "ABC" and d == steps
         assert "?." in text or name == "addition"
