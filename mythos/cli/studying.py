@@ -191,17 +191,20 @@ def objectives(
     if unknown := [name for name in chosen if name not in VARIANTS]:
         raise ConfigError(f"--variants: there is no {unknown[0]!r}.", f"Choose from {', '.join(VARIANTS)}.")
     rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target, rules), chosen)
-    keys = [*(f"accuracy_{times}x" for times in DEEPER), "accuracy", "executed", "correlation"]
+    keys = [f"{split}_{times}x" for split in ("accuracy", "harder") for times in DEEPER]
+    keys += ["accuracy", "executed", "correlation"]
     table, lines = [], []
     for (variant,), each in groups(rows, "variant").items():
         table.append([variant, *(told((r[key] for r in each), percent=key != "correlation") for key in keys)])
         lines.append((variant, [*map(float, DEEPER)], [100 * interval(r[key] for r in each)[0] for key in keys[:4]]))
     paragraph = (
         "Each row is the recipe with one thing changed; accuracy is that of every token at 1, 2, 4 and 8 times "
-        "the full loops, then under the calibrated rule that saves most, with the share of loops it executes and the rank "
-        "correlation of an answer's loops with its difficulty. ± is a 95% interval over seeds and tasks."
+        "the full loops, on questions as hard as in training and on harder ones, then under the calibrated rule that saves most "
+        "(on the former), with the share of loops it executes and the rank correlation of an answer's loops with its "
+        "difficulty. ± is a 95% interval over seeds and tasks."
     )
-    head = ["variant", *(f"{times}× %" for times in DEEPER), "stopped %", "executed %", "correlation"]
+    head = ["variant", *(f"{times}× %" for times in DEEPER), *(f"harder, {times}× %" for times in DEEPER)]
+    head += ["stopped %", "executed %", "correlation"]
     _write(
         out,
         "objectives",

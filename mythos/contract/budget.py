@@ -98,7 +98,7 @@ def _looped(c: RecurrentConfig) -> tuple[int, int]:
 def halt_parameters(c: RecurrentConfig) -> int:
     """Weights of the halting head: one dot product, or a hidden layer before it."""
     hidden = c.gate_width if c.halting == "gate" else 0
-    return hidden * (c.width + 2) + 1 if hidden else c.width + 1
+    return hidden * (2 * c.width + 2) + 1 if hidden else c.width + 1
 
 
 def _elementwise(c: RecurrentConfig) -> int:

@@ -138,7 +138,11 @@ class RecurrentConfig(_Transformer):
         "none", "Learned halting per token: ACT (Graves 2016), or a gate that says whether one more loop is worth it."
     )
     gate_width: int = setting(
-        0, "gate: hidden width of the gate; 0 makes it one dot product.", "channels", ge=0, le=4096
+        0,
+        "gate: hidden width of a gate that sees a state before and after a loop; 0 is one dot product with the latter.",
+        "channels",
+        ge=0,
+        le=4096,
     )
     act_threshold: float = setting(
         0.99, "ACT: cumulative halting probability at which a token halts.", "probability", gt=0, le=1
@@ -195,7 +199,7 @@ class SourceConfig(Section):
     )
     subset: str = setting("", "hf: configuration of the dataset; empty is the preset's, or the only one.")
     dataset_split: str = setting("train", "hf: split of the dataset.")
-    task: str = setting("", "synthetic: name of the task; empty is all of them mixed.")
+    task: str = setting("", "synthetic: names of tasks with commas between, mixed; empty is all of them.")
     task_seed: int = setting(0, "synthetic: seed of the examples.", "", ge=0, le=2**31 - 1)
     task_skew: float = setting(
         0.0, "synthetic: examples of difficulty d are made with weight d^−skew; 0 is all alike.", "", ge=0, le=10

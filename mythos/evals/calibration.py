@@ -28,7 +28,9 @@ from mythos.models.recurrent import RecurrentModel
 
 MARGINS = (0.1, 1, 10)
 """What reading out too early may cost a token for the gate to call it little, in targets: most tokens cost nothing."""
-ROUNDS = 4
+LEAST = (1, 2, 3)
+"""Where only answers are asked for: loops after which other tokens may stop."""
+ROUNDS = 3
 """Times that a gate is fitted, each to what was seen under the ones before as well (Ross et al. 2011, DAgger)."""
 
 
@@ -146,12 +148,16 @@ def _fit_gate(model: RecurrentModel, half: _Half, target: float, progress: Calla
     fitter = GateFitter(model, half.pieces, half.loops, half.answers)
     model.config = model.config.model_copy(update={"halting": "gate", "gate_width": WIDTH})
     best, saved = None, -math.inf
-    for margin in MARGINS:
-        progress(f"fitting the gate to ε = {margin * target:g}")
-        model.halt = fitter.fit(margin * target)
+    kinds = [(margin, 1) for margin in MARGINS] if half.answers is None else [(1, least) for least in LEAST]
+    for margin, least in kinds:
+        progress(
+            f"fitting the gate to ε = {margin * target:g}" + (f", others from loop {least} on" if half.answers else "")
+        )
+        fitter.forget()
+        model.halt = fitter.fit(margin * target, least)
         for _ in range(ROUNDS - 1):
             fitter.observe(GateRule(0.5))
-            model.halt = fitter.fit(margin * target)
+            model.halt = fitter.fit(margin * target, least)
         choice = _choose("gate", half, target, progress)
         found = half.measure("gate", choice).point.loops_saved if choice else -1.0
         if found > saved:

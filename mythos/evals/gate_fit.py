@@ -4,8 +4,8 @@ It learns what training's last steps teach a gate (`objectives._gate_alone`), bu
 for any model without learned halting of its own: nothing but the probe changes. Reading out costs little where
 KL(deepest read-out ‖ this one) < ε, which is free of the chance in a single next token. A token may stop after a loop
 where that holds of the state after the loop, which is read out, and of the state before it as well: that is the one
-which the keys and values come from that later tokens go on seeing. A token that is not asked for anything may always stop; what
-others lose by that shows when the threshold is chosen with the rule in force.
+which the keys and values come from that later tokens go on seeing. A token that is not asked for anything has no read-out to
+judge by and may stop after some number of loops; what others lose by that shows with the rule in force.
 
 N states, D width, L loops, V vocabulary.
 """
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from mythos.data.answers import IGNORED, Answers
 from mythos.evals.bits import batches, pad
 from mythos.models.cache import within_window
-from mythos.models.halting import ExitRule, Halt, LoopView
+from mythos.models.halting import ExitRule, Halt, LoopView, unit
 from mythos.models.recurrent import RecurrentModel
 from mythos.models.rope import Positions
 
@@ -33,9 +33,9 @@ WIDTH = 8
 
 
 class Record:
-    """An exit rule that keeps every loop's states at RMS 1 [B, T, D], read-outs [B, T, V] and who ran [B, T].
+    """An exit rule that keeps states at RMS 1 [B, T, D] and what they read out [B, T, V], and of every loop who ran [B, T].
 
-    It stops whom `rule` stops, nobody without one. `log_probs` begins with what the state before the first loop says.
+    It stops whom `rule` stops, nobody without one. States and read-outs begin with those before the first loop.
     """
 
     name = "record"
@@ -52,8 +52,9 @@ class Record:
 
     def __call__(self, view: LoopView) -> tuple[Tensor, Tensor]:
         if view.loop == 1:
+            self.states.append(unit(view.before).float())
             self.log_probs.append(self._of_first(view.before))
-        self.states.append(F.rms_norm(view.after, view.after.shape[-1:]).float())
+        self.states.append(unit(view.after).float())
         self.log_probs.append(view.log_probs().float())
         self.ran.append(view.active)
         if self.rule is not None:
@@ -71,7 +72,9 @@ class Record:
 def _states(
     model: RecurrentModel, pieces: Sequence[np.ndarray], loops: int, answers: Answers | None, rule: ExitRule | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of every loop but the last that a token runs under the rule: states [N, D] and what stopping there costs [N].
+    """Of every loop but the last that tokens run under the rule: states after and before it [N, 2·D], what stopping costs [N].
+
+    Where nothing is asked, there are the loops run with a minus sign in place of a cost.
 
     Tokens of a line whose beginning is cut off are left out: what they are asked for cannot be known.
     """
@@ -88,9 +91,11 @@ def _states(
         if rule is not None:
             model(inputs, loops, exit=(seen := Record(model, rule)))
         deepest, asked = everything.log_probs[-1], targets != IGNORED
-        costs = [asked * (deepest.exp() * (deepest - now)).sum(-1) for now in seen.log_probs]
-        for loop, (state, ran) in enumerate(zip(seen.states[: loops - 1], seen.ran, strict=False)):
-            yield state[ran & kept], torch.maximum(costs[loop], costs[loop + 1])[ran & kept]
+        costs = [(deepest.exp() * (deepest - now)).sum(-1) for now in seen.log_probs]
+        for loop, ran in enumerate(seen.ran[: loops - 1]):
+            both = torch.cat((seen.states[loop + 1], seen.states[loop]), dim=-1)
+            worst = torch.where(asked, torch.maximum(costs[loop], costs[loop + 1]), -(loop + 1.0))
+            yield both[ran & kept], worst[ran & kept]
 
 
 class GateFitter:
@@ -101,29 +106,38 @@ class GateFitter:
     ) -> None:
         self.model, self.pieces, self.loops, self.answers = model, pieces, loops, answers
         width, device = model.config.width, next(model.parameters()).device
-        self.states, self.costs = torch.empty(0, width, device=device), torch.empty(0, device=device)
+        self.states, self.costs = torch.empty(0, 2 * width, device=device), torch.empty(0, device=device)
         self.observe()
+        self._plain = self.states, self.costs
+
+    def forget(self) -> None:
+        """Keep what was seen without a rule alone."""
+        self.states, self.costs = self._plain
 
     def observe(self, rule: ExitRule | None = None) -> None:
         """Add what is seen where every token stops by the rule: states beside tokens that stopped are a little different."""
         states, costs = zip(*_states(self.model, self.pieces, self.loops, self.answers, rule), strict=True)
         self.states, self.costs = torch.cat((self.states, *states)), torch.cat((self.costs, *costs))
 
-    def fit(self, epsilon: float) -> Halt:
-        """The probe of least logistic loss, as far as its steps take it from a beginning that is always the same."""
-        label = (self.costs < epsilon).float()
-        probe = Halt(self.states.shape[1], WIDTH)
+    def fit(self, epsilon: float, least: int = 1) -> Halt:
+        """The probe of least logistic loss, as far as its steps take it from a beginning that is always the same.
+
+        Tokens may stop that cost less than ε, or that are asked for nothing and have run `least` loops.
+        """
+        after, before = self.states.chunk(2, dim=1)
+        label = torch.where(self.costs < -0.5, self.costs <= -least, self.costs < epsilon).float()
+        probe = Halt(self.model.config.width, WIDTH)
         draw = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for parameter in probe.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=draw) / parameter.shape[-1] ** 0.5)
         probe.to(self.states.device)
-        solver = torch.optim.LBFGS(probe.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+        solver = torch.optim.LBFGS(probe.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
             solver.zero_grad()
             weights = RIDGE * sum((parameter.square().sum() for parameter in probe.parameters()), torch.zeros(()))
-            value = F.binary_cross_entropy_with_logits(probe(self.states), label) + weights
+            value = F.binary_cross_entropy_with_logits(probe(before, after), label) + weights
             value.backward()
             return value
 

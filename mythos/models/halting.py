@@ -115,23 +115,28 @@ class Replay:
         return self.loops <= view.loop, torch.full_like(view.active, view.loop, dtype=torch.float32)
 
 
-class Halt(nn.Linear):
-    """The halting head: w·h + b of a state h [D], or w·silu(U·h + c) + b with a hidden layer of `hidden` channels."""
+class Halt(nn.Module):
+    """The halting head of a loop that leads from state g [D] to h [D]: w·h + b, or with a hidden layer of `hidden` channels
+    w·silu(U·[h, g] + c) + b. The keys and values of a token come from g, so one that is to stop has to be right there too.
+    """
 
     def __init__(self, width: int, hidden: int = 0) -> None:
-        super().__init__(hidden or width, 1)
-        self.hidden = nn.Linear(width, hidden) if hidden else None
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.zeros(1, hidden or width)), nn.Parameter(torch.zeros(1))
+        self.hidden = nn.Linear(2 * width, hidden) if hidden else None
 
-    def forward(self, h: Tensor) -> Tensor:
-        """[…, D] → logits […], in the dtype of the state."""
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        """[…, D] each → logits […], in the dtype of the states."""
+        x = after
         if self.hidden is not None:
-            h = F.silu(F.linear(h, self.hidden.weight.to(h.dtype), self.hidden.bias.to(h.dtype)))
-        return h @ self.weight[0].to(h.dtype) + self.bias.to(h.dtype)
+            both = torch.cat((after, before), dim=-1)
+            x = F.silu(F.linear(both, self.hidden.weight.to(x.dtype), self.hidden.bias.to(x.dtype)))
+        return x @ self.weight[0].to(x.dtype) + self.bias.to(x.dtype)
 
 
-def halt_logits(halt: Halt, h: Tensor, unit: bool = False) -> Tensor:
-    """What the head says of every token, [B, T, D] → [B, T]; with `unit`, of the state at RMS 1."""
-    return halt(F.rms_norm(h, h.shape[-1:]) if unit else h)
+def unit(h: Tensor) -> Tensor:
+    """The state at RMS 1, as the gate sees it."""
+    return F.rms_norm(h, h.shape[-1:])
 
 
 class Act:
@@ -149,7 +154,7 @@ class Act:
 
     def observe(self, h: Tensor) -> Tensor:
         """A loop has run and left `h` [B, T, D]. Returns its halting probabilities."""
-        self.p = torch.sigmoid(halt_logits(self.halt, h))
+        self.p = torch.sigmoid(self.halt(h, h))
         return self.p
 
     def halted_p(self) -> Tensor:

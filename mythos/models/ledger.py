@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mythos.contract.config import RecurrentConfig
-from mythos.models.halting import Act, ExitRule, Halt, LoopView, RunAll, build_read_out, halt_logits
+from mythos.models.halting import Act, ExitRule, Halt, LoopView, RunAll, build_read_out, unit
 from mythos.models.telemetry import Output, Telemetry
 
 
@@ -47,13 +47,13 @@ class Ledger:
         self.evaluations = 0
         rule.start()
 
-    def observe(self, state: Tensor, stats: Any, evaluations: int | None = None) -> None:
-        """A loop has run and left `state` [B, T, D]; `evaluations` tokens went through the block (None: all)."""
+    def observe(self, before: Tensor, state: Tensor, stats: Any, evaluations: int | None = None) -> None:
+        """A loop has led from `before` to `state` [B, T, D]; `evaluations` tokens went through the block (None: all)."""
         self.reader.observe(state)
         if self.act is not None:
             self.halt_p.append(self._of_those_who_ran(self.act.observe(state)))
         if self.gate is not None:
-            self.gate_logits.append(halt_logits(self.gate, state, unit=True))
+            self.gate_logits.append(self.gate(unit(before), unit(state)))
             self.gate_p = self.gate_logits[-1].sigmoid()
             self.halt_p.append(self._of_those_who_ran(self.gate_p))
         ran = state.detach() if self.whole or not self.norms else state.detach()[self.active]

@@ -196,7 +196,7 @@ class RecurrentModel(nn.Module):
                     new, stats = one_loop(h, e, loop, positions, memory, counted, a)
                     if freeze:
                         new, frozen = torch.where(run.active.unsqueeze(-1), new, h), memory.entries
-                run.observe(new, stats)
+                run.observe(h, new, stats)
                 if loop + 1 in read_at[:-1]:
                     logits.append(read_out(run.peek()))
                 run.exit_check(loop, h, new, last=loop == n_loops - 1)
@@ -224,7 +224,7 @@ class RecurrentModel(nn.Module):
                     h_next, stats = one_token(h, executed, positions, self._view(view, start, 1))
                 else:
                     h_next, stats = self._loop_of_chunk(h, e, executed, positions, view, start, selection, cache, a)
-                run.observe(h_next, stats, selection.count(ids.shape))
+                run.observe(h, h_next, stats, selection.count(ids.shape))
                 run.exit_check(executed, h, h_next, last=executed == n_loops - 1)
                 h, executed = h_next, executed + 1
             cache.freeze_from(executed, end)

@@ -25,6 +25,7 @@ DEEPER = (1, 2, 4, 8)
 """Multiples of the full loops."""
 VARIANTS: dict[str, tuple[str, ...]] = {
     "depth_supervised": (),
+    "everything in view": ("model.attention_window=0",),
     "fixed loops": ("objective.loop_sampling=fixed",),
     "loop index": ("model.loop_index_embedding=true",),
     "LoRA": ("model.loop_lora_rank=4",),
@@ -132,7 +133,8 @@ def extrapolation(setting: Setting) -> list[dict[str, Any]]:
 
 
 def objectives(setting: Setting, variants: Sequence[str]) -> list[dict[str, Any]]:
-    """Per variant, seed and task: accuracy at multiples of the full loops; the loops of the calibrated rule that saves most."""
+    """Per variant, seed and task: accuracy at multiples of the full loops, also on harder questions; the loops of the
+    calibrated rule that saves most."""
     rows = []
     for variant in variants:
         for name, model in setting.models(*VARIANTS[variant]):
@@ -141,6 +143,7 @@ def objectives(setting: Setting, variants: Sequence[str]) -> list[dict[str, Any]
             row: dict[str, Any] = {"variant": variant, "seed": model.seed, "task": name, "loss": model.loss}
             for times in DEEPER:
                 row[f"accuracy_{times}x"] = setting.answers(model, TASKS[name], False, times * loops).accuracy
+                row[f"harder_{times}x"] = setting.answers(model, TASKS[name], True, times * loops).accuracy
             exit = rules[0] if rules else "fixed"
             full = setting.answers(model, TASKS[name], False, loops)
             rows.append(

@@ -76,10 +76,11 @@ def test_the_probe_learns_what_can_be_told_of_a_state() -> None:
     model = tiny_model("recurrent", a_max=0.3)
     assert isinstance(model, RecurrentModel)
     fitter = GateFitter(model, [document.tokens for document in DOCUMENTS], 6)
-    assert fitter.states.shape == (12 * C * 5, 32) and bool((fitter.costs > -1e-5).all())
+    assert fitter.states.shape == (12 * C * 5, 2 * 32) and bool((fitter.costs > -1e-5).all())
     for score in (fitter.states[:, 3], fitter.states[:, 3].abs() - 0.5):
-        fitter.costs = -score
-        said = fitter.fit(0.0)(fitter.states) > 0
+        fitter.costs = (score <= 0).float()
+        after, before = fitter.states.chunk(2, dim=1)
+        said = fitter.fit(0.5)(before, after) > 0
         assert float((said == (score > 0)).double().mean()) > 0.97
 
 

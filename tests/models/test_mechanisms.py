@@ -12,7 +12,7 @@ from mythos.contract.config import RecurrentConfig
 from mythos.models.build import build_model
 from mythos.models.cache import Cache, LayerCache
 from mythos.models.ffn import activate
-from mythos.models.halting import Act, ActRule, Halt, Replay, halt_logits
+from mythos.models.halting import Act, ActRule, Halt, Replay, unit
 from mythos.models.injection import LTIInjection
 from mythos.models.moe import MoE
 from mythos.models.recurrent import RecurrentModel
@@ -281,16 +281,17 @@ def test_the_entropy_of_all_loops_at_once_is_the_mean_of_theirs() -> None:
 
 
 def test_a_wide_gate_parts_what_no_plane_can() -> None:
-    """w·silu(U·h + c) + b of the state at RMS 1: high on both sides of a line, low on it."""
+    """w·silu(U·[h, g] + c) + b of states at RMS 1: here high on both sides of a line, low on it, and high for a good g."""
     gate = Halt(2, 2)
     assert gate.hidden is not None
     with torch.no_grad():
-        gate.hidden.weight.copy_(torch.tensor([[9.0, 0.0], [-9.0, 0.0]]))
+        gate.hidden.weight.copy_(torch.tensor([[9.0, 0.0, 0.0, 2.0], [-9.0, 0.0, 0.0, 0.0]]))
         gate.hidden.bias.zero_()
         gate.weight.fill_(1.0)
         gate.bias.fill_(-4.0)
     states = torch.tensor([[[3.0, 0.1], [-3.0, 0.1], [0.0, 3.0]]])
-    said = halt_logits(gate, states, unit=True)[0]
+    before = torch.tensor([0.0, 1.0]).expand_as(states)
+    said = gate(unit(before), unit(states))[0]
     x = states[0, :, 0] / states[0].square().mean(-1).sqrt()
-    torch.testing.assert_close(said, F.silu(9 * x) + F.silu(-9 * x) - 4, rtol=0, atol=1e-4)
+    torch.testing.assert_close(said, F.silu(9 * x + 2 * 2**0.5) + F.silu(-9 * x) - 4, rtol=0, atol=1e-4)
     assert (said > 0).tolist() == [True, True, False]

@@ -16,17 +16,22 @@ TASKS = {task.name: task for task in (ADDITION, BOOLEAN, BRACKETS, HEADINGS, HOP
 _HARDER = "-harder"
 
 
-def find_tasks(name: str) -> list[tuple[Task, range]]:
-    """Tasks with their difficulties: `hops`, or beyond what is trained on, `hops-harder`; all for an empty name.
+def find_tasks(names: str) -> list[tuple[Task, range]]:
+    """Tasks with their difficulties: `hops`, or beyond what is trained on, `hops-harder`; several with commas between, all
+    for nothing.
 
     Raises DataError for an unknown one.
     """
-    if not name:
+    if not names:
         return [(task, task.trained) for task in TASKS.values()]
-    task = TASKS.get(name.removesuffix(_HARDER))
-    if task is None:
-        raise DataError(
-            f"data.task: there is no task {name!r}.",
-            f"Choose one of {', '.join(TASKS)}, also with {_HARDER} for more than training shows, or none for all.",
-        )
-    return [(task, task.harder if name.endswith(_HARDER) else task.trained)]
+    found = []
+    for name in names.split(","):
+        task = TASKS.get(name.removesuffix(_HARDER))
+        if task is None:
+            raise DataError(
+                f"data.task: there is no task {name!r}.",
+                f"Choose from {', '.join(TASKS)}, with commas between, also with {_HARDER} for more than training "
+                "shows; or none for all.",
+            )
+        found.append((task, task.harder if name.endswith(_HARDER) else task.trained))
+    return found

@@ -236,18 +236,21 @@ class LoopLoRA(nn.Module):
         return x + (self.down(x) * self.scale[min(loop, len(self.scale) - 1)]) @ self.up
 
 
-class Halt(nn.Linear):
-    """The halting head: w·h + b of a state h [D], or w·silu(U·h + c) + b with a hidden layer of `hidden` channels."""
+class Halt(nn.Module):
+    """The halting head of a loop from state g [D] to h [D]: w·h + b, or w·silu(U·[h, g] + c) + b with a hidden layer."""
 
     def __init__(self, width: int, hidden: int) -> None:
-        super().__init__(hidden or width, 1)
-        self.hidden = nn.Linear(width, hidden) if hidden else None
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.zeros(1, hidden or width)), nn.Parameter(torch.zeros(1))
+        self.hidden = nn.Linear(2 * width, hidden) if hidden else None
 
-    def forward(self, h: Tensor) -> Tensor:
-        """[..., D] → [...]."""
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        """[..., D] each → [...]."""
+        x = after
         if self.hidden is not None:
-            h = F.silu(F.linear(h, self.hidden.weight.to(h.dtype), self.hidden.bias.to(h.dtype)))
-        return h @ self.weight[0].to(h.dtype) + self.bias.to(h.dtype)
+            both = torch.cat((after, before), dim=-1)
+            x = F.silu(F.linear(both, self.hidden.weight.to(x.dtype), self.hidden.bias.to(x.dtype)))
+        return x @ self.weight[0].to(x.dtype) + self.bias.to(x.dtype)
 
 
 class ReadOut:
@@ -267,7 +270,7 @@ class ReadOut:
 
     def observe(self, before: Tensor, h: Tensor, last: bool) -> None:
         """A loop has led from state `before` to `h` [B, T, D]: take it in, and let those stop of whom the rule says so."""
-        p, ran = self.halting_p(h), self.running.unsqueeze(-1)
+        p, ran = self.halting_p(before, h), self.running.unsqueeze(-1)
         said = self.stops(before, h, p)
         stop = torch.ones_like(said) if last else said
         if self.kind == "act":
@@ -283,12 +286,13 @@ class ReadOut:
         """What is read out once every token has stopped, [B, T, D]."""
         return self.total / self.loops if self.kind == "mean" else self.total
 
-    def halting_p(self, h: Tensor) -> Tensor:
-        """What the halting head says of each token, [B, T]; the gate looks at the state at RMS 1."""
+    def halting_p(self, before: Tensor, h: Tensor) -> Tensor:
+        """What the halting head says of each token, [B, T]; the gate looks at states at RMS 1."""
         if self.halt is None:
             return torch.zeros_like(h[..., 0])
-        x = F.rms_norm(h, h.shape[-1:]) if self.c.halting == "gate" else h
-        return torch.sigmoid(self.halt(x))
+        if self.c.halting == "gate":
+            before, h = (F.rms_norm(x, x.shape[-1:]) for x in (before, h))
+        return torch.sigmoid(self.halt(before, h))
 
     def stops(self, before: Tensor, h: Tensor, p: Tensor) -> Tensor:
         """Which tokens the rule stops, [B, T] bool."""
