@@ -8,6 +8,8 @@ from typing import Any
 
 from textual.binding import Binding, BindingType
 
+from mythos_tui.actions_on_charts import OF_CHARTS
+
 
 @dataclass(frozen=True)
 class Action:
@@ -43,6 +45,10 @@ OF_SCREENS = {
     "log": ("train",),
     "alerts": ("train",),
     "table": ("compare",),
+    "view": ("train", "compare"),
+    "chart": ("train", "compare"),
+    "map": ("train",),
+    "heatmap": ("inspect",),
 }
 """Screens that a scope belongs to, where it is not the scope's own name. Those of `app` work everywhere."""
 
@@ -266,6 +272,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("inspect", "n", "export('npz')", "Arrays", "Write the whole trace as .npz into this folder", False),
     Action("inspect", "e", "edit", "Text", "Edit the text"),
     Action("inspect", "g", "from_chat", "From Chat", "Take the last text of Chat"),
+    *(Action(*one) for one in OF_CHARTS),
 )
 
 

@@ -112,7 +112,7 @@ class Hello(Message):
 
 
 class Ready(Message):
-    """A checkpoint is loaded."""
+    """A checkpoint is loaded. `exits` are the rules that it takes, with a threshold where one was calibrated for it."""
 
     kind: Literal["ready"] = "ready"
     id: str

@@ -262,6 +262,7 @@ def _ready(id: str, checkpoint: Checkpoint, seconds: float) -> protocol.Ready:
 
     model, infer = checkpoint.config.model, checkpoint.config.infer
     default = getattr(model, "loops", 1)
+    calibrated = {rule.partition(":")[0]: rule for rule in infer.calibrated}
     return protocol.Ready(
         id=id,
         path=str(checkpoint.path),
@@ -272,7 +273,7 @@ def _ready(id: str, checkpoint: Checkpoint, seconds: float) -> protocol.Ready:
         loops=default if model.family == "dense" else infer.loops or default,
         max_loops=getattr(model, "max_loops", 1),
         exit=resolve_exit(infer.exit, model),
-        exits=exits_of(model),
+        exits=[calibrated.get(name, name) for name in exits_of(model)],
         seconds=seconds,
     )
 

@@ -52,6 +52,11 @@ class Answer(BaseModel):
         return "".join(piece.text for piece in self.tokens)
 
     @property
+    def ids(self) -> tuple[int, ...]:
+        """The tokens of the answer."""
+        return tuple(piece.id for piece in self.tokens if piece.id is not None)
+
+    @property
     def pieces(self) -> list[Piece]:
         """Message and answer, token by token."""
         return [*self.prompt, *self.tokens]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region
 from textual.reactive import reactive
 from textual.strip import Strip
 
+from mythos_tui.actions import bindings
 from mythos_tui.widgets.chart_paint import Painter
 from mythos_tui.widgets.curve import Curve, Series
 from mythos_tui.widgets.xview import Window, XView
@@ -31,18 +32,7 @@ class LineChart(XView):
     LineChart { height: 1fr; min-height: 3; }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "toggle_log", "Log y", tooltip="Logarithmic y axis; values that are not positive are left out"),
-        Binding("s", "smoother(1)", "Smooth", tooltip="More smoothing (debiased moving average)"),
-        Binding("S", "smoother(-1)", "Less smooth", show=False, tooltip="Less smoothing"),
-        Binding("o", "toggle_clip", "Outliers", tooltip="Leave out outliers: y shows the 1st to the 99th percentile"),
-        Binding("ctrl+up", "zoom_y(0.5)", "Zoom y", show=False, tooltip="Zoom in on y, about the crosshair's value"),
-        Binding("ctrl+down", "zoom_y(2.0)", "Zoom out y", show=False, tooltip="Zoom out on y"),
-        Binding("shift+up", "pan_y(0.25)", "Pan up", show=False, tooltip="Move a quarter of the zoomed y axis up"),
-        Binding(
-            "shift+down", "pan_y(-0.25)", "Pan down", show=False, tooltip="Move a quarter of the zoomed y axis down"
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("chart")
 
     smoothing: reactive[float] = reactive(0.0, repaint=False)
     y_log: reactive[bool] = reactive(False, repaint=False)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.events import Click, Resize
 from textual.geometry import Size
 from textual.message import Message
@@ -16,6 +16,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from mythos_tui.actions import bindings
 from mythos_tui.widgets.heatmap_paint import paint_line, short_number
 from mythos_tui.widgets.palette import level_of
 from mythos_tui.widgets.text import visible
@@ -38,19 +39,7 @@ class Heatmap(ScrollView, can_focus=True, inherit_bindings=False):
     Heatmap { height: 1fr; min-height: 4; }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1, 0)", "Up", show=False, tooltip="Cell above"),
-        Binding("down", "move(1, 0)", "Down", show=False, tooltip="Cell below"),
-        Binding("left", "move(0, -1)", "Left", show=False, tooltip="Cell to the left"),
-        Binding("right", "move(0, 1)", "Right", show=False, tooltip="Cell to the right"),
-        Binding("pageup", "page(-1)", "Page up", show=False, tooltip="One screen up"),
-        Binding("pagedown", "page(1)", "Page down", show=False, tooltip="One screen down"),
-        Binding("home", "column_end(False)", "First column", show=False, tooltip="First column"),
-        Binding("end", "column_end(True)", "Last column", show=False, tooltip="Last column"),
-        Binding("ctrl+home", "row_end(False)", "First row", show=False, tooltip="First row"),
-        Binding("ctrl+end", "row_end(True)", "Last row", show=False, tooltip="Last row"),
-        Binding("z", "toggle_overview", "Overview", tooltip="The whole map at once, neighbouring cells taken together"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("heatmap")
 
     cursor: reactive[Cell] = reactive((0, 0), init=False)
     overview: reactive[bool] = reactive(False, init=False)

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.events import Click
 from textual.geometry import Region
 from textual.reactive import reactive
 from textual.strip import Strip
 
+from mythos_tui.actions import bindings
 from mythos_tui.widgets.curve import goes_on
 from mythos_tui.widgets.raster import View, column_starts
 from mythos_tui.widgets.spans import Floats, Sums
@@ -32,10 +33,7 @@ class TimeHeatmap(XView):
     TimeHeatmap { height: 1fr; min-height: 3; }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "row(-1)", "Row above", show=False, tooltip="Row above: its value in the title"),
-        Binding("down", "row(1)", "Row below", show=False, tooltip="Row below: its value in the title"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("map")
 
     row: reactive[int | None] = reactive[int | None](None, repaint=False)
 

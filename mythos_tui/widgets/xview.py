@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.events import Click, MouseScrollDown, MouseScrollUp
 from textual.geometry import Region
 from textual.message import Message
@@ -14,6 +14,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from mythos_tui.actions import bindings
 from mythos_tui.widgets.glyphs import glyphs_of
 from mythos_tui.widgets.palette import colour_mode
 
@@ -28,25 +29,7 @@ class XView(Widget, can_focus=True, inherit_bindings=False):
     A subclass says what there is to see (`extent`), how wide it is drawn (`plot_columns`) and draws (`redraw`).
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("plus,equals_sign", "zoom(0.5)", "Zoom", key_display="+", tooltip="Zoom in on x"),
-        Binding("minus", "zoom(2.0)", "Zoom out", key_display="-", show=False, tooltip="Zoom out on x"),
-        Binding("shift+left", "pan(-0.25)", "Pan left", show=False, tooltip="Move a quarter window to the left"),
-        Binding("shift+right", "pan(0.25)", "Pan right", show=False, tooltip="Move a quarter window to the right"),
-        Binding("Z", "reset_view", "Reset", tooltip="Show everything, no crosshair"),
-        Binding("F", "toggle_follow", "Follow", tooltip="Keep the zoomed window at the newest sample"),
-        Binding("X", "toggle_x_log", "Log x", show=False, tooltip="Logarithmic x axis; x that is not positive is left out"),
-        Binding("comma", "crosshair(-1)", "Crosshair left", key_display=",", show=False, tooltip="Crosshair leftwards"),
-        Binding("full_stop", "crosshair(1)", "Crosshair", key_display=".", tooltip="Crosshair: values at one x"),
-        Binding(
-            "less_than_sign", "crosshair(-10)", "Crosshair far left", key_display="<", show=False,
-            tooltip="Crosshair ten columns leftwards",
-        ),
-        Binding(
-            "greater_than_sign", "crosshair(10)", "Crosshair far right", key_display=">", show=False,
-            tooltip="Crosshair ten columns rightwards",
-        ),
-    ]  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = bindings("view")
 
     x_window: reactive[Window | None] = reactive[Window | None](None, repaint=False)
     follow: reactive[bool] = reactive(False, repaint=False)

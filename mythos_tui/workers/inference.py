@@ -52,10 +52,21 @@ class _Request:
         self.owner.post_message(InferenceStage(self.id, stage))
 
 
+@dataclass(frozen=True)
+class Said:
+    """A text that a checkpoint went on with: what it read, and the tokens that followed, which cutting `text` into tokens
+    again need not give."""
+
+    checkpoint: Path
+    read: str
+    then: tuple[int, ...]
+    text: str
+
+
 class InferenceClient:
     """Starts the worker when it is first needed and speaks the protocol with it.
 
-    `last_text` is the latest text that a screen had generated; `handed_over` one that another screen is to look into now.
+    `last_said` is the latest text that a screen had generated; `handed_over` one that another screen is to look into now.
     `beside` is a second worker, for a second checkpoint at the same time; ids of its requests begin with another letter.
     """
 
@@ -66,7 +77,8 @@ class InferenceClient:
         self._beside: InferenceClient | None = None
         self.loaded: protocol.Ready | None = None
         self.stderr: deque[str] = deque()
-        self.last_text = self.handed_over = ""
+        self.last_said: Said | None = None
+        self.handed_over: Said | None = None
         self._known: dict[Path, protocol.Ready] = {}
         self._ids = count(1)
         self._waiting: deque[_Request] = deque()

@@ -51,7 +51,7 @@ def load(id: str, path: str) -> None:
         die("MemoryError: cannot allocate 3.1 TB")
     dense = "dense" in name
     model.update(dense=dense, max=1 if dense else MAX_LOOPS)
-    exits = ["fixed"] if dense else ["fixed", "act", "confidence", "kl", "state_delta"]
+    exits = ["fixed"] if dense else ["fixed", "act", "confidence:0.8", "kl", "state_delta"]
     facts = {"family": "dense" if dense else "recurrent", "parameters": 1_234_567, "step": 1000, "context": 256}
     depth = {
         "loops": 1 if dense else LOOPS,

@@ -81,7 +81,7 @@ class Client:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoint(root / "act", halting="act", context=2048)
+    write_checkpoint(root / "act", infer={"calibrated": ["kl:0.02"]}, halting="act", context=2048)
     write_checkpoint(root / "dense", "dense")
     damaged = write_checkpoint(root / "damaged")
     weights = bytearray((damaged / "model.safetensors").read_bytes())
@@ -112,7 +112,7 @@ def test_load_describes_the_checkpoint_and_is_instant_again(worker: Client, fold
     (ready,) = worker.ask(protocol.Load(id="again", path=str(folder / "act")))
     assert ready.seconds < 0.05
     assert (ready.family, ready.step, ready.context, ready.loops, ready.max_loops) == ("recurrent", 7, 2048, 5, 8)
-    assert (ready.exit, ready.exits) == ("act", ["fixed", "act", "confidence", "kl", "state_delta"])
+    assert (ready.exit, ready.exits) == ("act", ["fixed", "act", "confidence", "kl:0.02", "state_delta"])
     manifest = json.loads((folder / "act" / "manifest.json").read_text())
     assert ready.parameters == manifest["parameters"]
     (dense,) = worker.ask(protocol.Load(id="dense", path=str(folder / "dense")))

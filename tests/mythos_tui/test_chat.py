@@ -155,7 +155,7 @@ async def test_a_wrong_value_is_flagged_beside_the_field_and_not_sent(workbench:
         screen.query_one("#exit", Select).value = "confidence"
         await pilot.pause()
         controls: Any = screen.query_one("#controls")
-        assert controls.read()["exit"] == "confidence:0.9"
+        assert controls.read()["exit"] == "confidence:0.8"
         screen.query_one("#threshold", Input).value = "1.5"
         await pilot.pause()
         assert "between 0 and 1" in str(screen.query_one("#field-threshold .fault", Static).render())
@@ -338,8 +338,8 @@ async def test_the_depth_dial_changes_between_two_messages_by_keys(workbench: An
         assert "●●●○○○○○ 3 loops, fewer by act" in shown(screen, "#dial")
         await pilot.press("x", "less_than_sign", "greater_than_sign", "greater_than_sign")
         await pilot.pause()
-        assert "3 loops, fewer by confidence:0.95" in shown(screen, "#dial")
-        assert screen.query_one("#threshold", Input).value == "0.95"
+        assert "3 loops, fewer by confidence:0.9" in shown(screen, "#dial")
+        assert screen.query_one("#threshold", Input).value == "0.9"
         await pilot.press("enter", "alt+up", "alt+up", "alt+down", "alt+left", "alt+x", "alt+right")
         await pilot.pause()
         assert "4 loops, fewer by kl:0.02" in shown(screen, "#dial") and screen.query_one(PromptArea).text == ""
@@ -420,13 +420,15 @@ async def test_a_past_message_is_edited_and_sent_again_in_a_new_conversation(wor
     "ListDialog.reload",
     "ConversationsScreen.delete",
 )
-async def test_conversations_are_searched_opened_and_deleted(workbench: Any) -> None:
-    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+async def test_conversations_are_searched_opened_and_deleted(workbench: Any, tmp_path: Path) -> None:
+    async with workbench("quickstart", "zother").run_test(size=(120, 36)) as pilot:
         screen = await open_brief(pilot)
         for text in ("red apple", "green pear", "blue"):
             await send(pilot, text)
             await finished(pilot, screen)
             await pilot.press("ctrl+n")
+        screen.use_checkpoint(tmp_path / "checkpoints" / "zother")
+        await until(pilot, lambda: screen.ready is not None and not screen.request)
         await pilot.press("alt+c")
         await until(pilot, lambda: rows_listed(pilot) == 3)
         await pilot.press("pagedown", "pageup", "down", "down", "up")
@@ -437,6 +439,11 @@ async def test_conversations_are_searched_opened_and_deleted(workbench: Any) -> 
         await until(pilot, lambda: screen.query_one(Transcript).exchanges)
         await pilot.pause()
         assert screen.conversation.title == "red apple" and "20 tokens" in shown(screen, ".statistics")
+        await until(pilot, lambda: screen.checkpoint.name == "quickstart" and screen.ready is not None)
+        (tmp_path / "checkpoints" / "quickstart").rename(tmp_path / "gone")
+        screen.use_checkpoint(tmp_path / "checkpoints" / "zother")
+        await screen._take_its_checkpoint(screen.conversation)
+        assert screen.checkpoint.name == "zother" and "quickstart" in pilot.app.said[-1] and "ctrl+o" in pilot.app.said[-1]
         await pilot.press("escape", "c")
         await until(pilot, lambda: rows_listed(pilot) == 3)
         await pilot.press(*"nothing")

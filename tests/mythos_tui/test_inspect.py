@@ -314,6 +314,12 @@ async def test_a_text_comes_from_chat_with_its_control_characters_gone(workbench
         await until(pilot, lambda: screen.trace is not None)
         text = screen.query_one(PromptArea).text
         assert text.startswith("ESCAPEdef[31mred") and "\x1b" not in text
+        answer = chat.conversation.turns[-1].answers[0]
+        assert answer.ids and screen.source.asked == {"text": answer.read, "then": answer.ids}, "the very tokens that came"
+        screen.query_one(PromptArea).clear()
+        await send(pilot, "another text")
+        await until(pilot, lambda: screen.source.text == "another text")
+        assert screen.source.asked == {"text": "another text"}
 
 
 async def test_markup_and_escapes_in_tokens_are_shown_not_obeyed(workbench: Any) -> None:

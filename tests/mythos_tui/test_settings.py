@@ -13,6 +13,7 @@ from mythos_tui.app import MythosApp
 from mythos_tui.settings import Context, Settings
 from mythos_tui.settings_file import context_of, load_settings, remember, settings_path
 from mythos_tui.theme import THEMES
+from mythos_tui.widgets.chart import LineChart
 from tests.fakes.runs import FakeRun
 from tests.fakes.screen_text import shows, text_of, until
 
@@ -93,6 +94,26 @@ async def test_own_keys_work_show_and_take_the_place_of_the_usual_ones(context: 
         await until(pilot, lambda: list(run.paths.control.glob("[!.]*.json")))
         await pilot.press("ctrl+g")
         await shows(pilot, "esc closes")
+
+
+async def test_own_keys_of_charts_work_too(context: Context):
+    write("keys: {chart.toggle_log: u, view.reset_view: ctrl+r}\n")
+    run = FakeRun(context.runs, "one")
+    run.status("finished", 10)
+    run.metrics(*range(1, 50))
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await shows(pilot, "✓ finished")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.focused, LineChart))
+        chart = app.focused
+        await shows(pilot, "u Log y", "^r Reset")
+        await pilot.press("y")
+        assert not chart.y_log
+        await pilot.press("u", "full_stop")
+        assert chart.y_log and chart.crosshair is not None
+        await pilot.press("ctrl+r")
+        assert chart.crosshair is None
 
 
 async def test_a_bad_file_never_stops_the_start_and_is_told(context: Context):

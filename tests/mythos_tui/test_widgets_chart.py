@@ -129,7 +129,7 @@ async def test_log_scale_leaves_out_zeros_and_negatives() -> None:
         assert any("nothing above zero" in line for line in lines(chart))
 
 
-@pytest.mark.action("LineChart.smoother(1)", "LineChart.smoother(-1)")
+@pytest.mark.action("chart.smoother(1)", "chart.smoother(-1)")
 async def test_smoothing_draws_a_bright_line_over_dimmed_samples() -> None:
     noise = np.random.default_rng(0).normal(0, 1, 1000)
     chart = LineChart()
@@ -148,9 +148,9 @@ async def test_smoothing_draws_a_bright_line_over_dimmed_samples() -> None:
         assert chart.smoothing == 0.6
 
 
-@pytest.mark.action("XView.zoom(0.5)", "XView.zoom(2.0)", "XView.pan(-0.25)", "XView.pan(0.25)", "XView.reset_view")
-@pytest.mark.action("XView.crosshair(-1)", "XView.crosshair(1)", "XView.crosshair(-10)", "XView.crosshair(10)")
-@pytest.mark.action("LineChart.toggle_log")
+@pytest.mark.action("view.zoom(0.5)", "view.zoom(2.0)", "view.pan(-0.25)", "view.pan(0.25)", "view.reset_view")
+@pytest.mark.action("view.crosshair(-1)", "view.crosshair(1)", "view.crosshair(-10)", "view.crosshair(10)")
+@pytest.mark.action("chart.toggle_log")
 async def test_keys_change_the_view() -> None:
     chart = LineChart()
     async with ChartApp(chart).run_test(size=(80, 16)) as pilot:
@@ -178,7 +178,7 @@ async def test_keys_change_the_view() -> None:
         assert chart.crosshair is None and chart.x_window is None
 
 
-@pytest.mark.action("XView.toggle_follow")
+@pytest.mark.action("view.toggle_follow")
 async def test_follow_keeps_the_window_at_the_newest_sample() -> None:
     chart = LineChart()
     async with ChartApp(chart).run_test(size=(80, 16)) as pilot:
@@ -244,7 +244,7 @@ def plot_text(chart: LineChart) -> str:
     return "\n".join(lines(chart)[1:-2])
 
 
-@pytest.mark.action("LineChart.toggle_clip")
+@pytest.mark.action("chart.toggle_clip")
 async def test_outliers_are_clipped_by_key_and_the_frame_says_so() -> None:
     y = np.sin(STEPS / 50)
     y[500], y[700] = 800.0, -90.0
@@ -260,7 +260,7 @@ async def test_outliers_are_clipped_by_key_and_the_frame_says_so() -> None:
         assert "clip" not in lines(chart)[0]
 
 
-@pytest.mark.action("LineChart.zoom_y(0.5)", "LineChart.zoom_y(2.0)", "LineChart.pan_y(0.25)", "LineChart.pan_y(-0.25)")
+@pytest.mark.action("chart.zoom_y(0.5)", "chart.zoom_y(2.0)", "chart.pan_y(0.25)", "chart.pan_y(-0.25)")
 async def test_y_is_zoomed_about_the_crosshair_and_panned() -> None:
     chart = LineChart()
     async with ChartApp(chart).run_test(size=(80, 16)) as pilot:
@@ -282,7 +282,7 @@ async def test_y_is_zoomed_about_the_crosshair_and_panned() -> None:
         assert chart.y_window is None
 
 
-@pytest.mark.action("XView.toggle_x_log")
+@pytest.mark.action("view.toggle_x_log")
 async def test_x_becomes_logarithmic_by_key_and_leaves_out_zero() -> None:
     chart = LineChart(x_label="step")
     async with ChartApp(chart).run_test(size=(100, 20)) as pilot:

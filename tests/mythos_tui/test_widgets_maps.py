@@ -113,7 +113,7 @@ async def test_categories_show_numbers_and_the_status_their_names() -> None:
         assert "column 1 = –" in lines(heatmap)[-1]
 
 
-@pytest.mark.action("Heatmap.toggle_overview")
+@pytest.mark.action("heatmap.toggle_overview")
 async def test_the_overview_shows_the_whole_map_by_means() -> None:
     values = np.zeros((400, 300))
     values[:, 150:] = 1.0
@@ -156,7 +156,7 @@ async def test_a_map_over_time_shows_means_and_reads_crosshair_and_row() -> None
         assert chart.row == 2 and chart.crosshair is not None and 200 < chart.crosshair < 280
 
 
-@pytest.mark.action("TimeHeatmap.row(-1)", "TimeHeatmap.row(1)")
+@pytest.mark.action("map.row(-1)", "map.row(1)")
 async def test_the_title_of_a_map_over_time_follows_its_row() -> None:
     chart = TimeHeatmap("load", row_name="expert")
     async with OneWidget(chart).run_test(size=(80, 12)) as pilot:

@@ -50,7 +50,7 @@ def harmless(text: str) -> bool:
     return not [c for c in text if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or c == "\u202e"]
 
 
-@pytest.mark.action("Heatmap.move(-1, 0)", "Heatmap.move(1, 0)", "Heatmap.move(0, -1)", "Heatmap.move(0, 1)")
+@pytest.mark.action("heatmap.move(-1, 0)", "heatmap.move(1, 0)", "heatmap.move(0, -1)", "heatmap.move(0, 1)")
 async def test_heatmap_cursor_tells_the_value_of_its_cell() -> None:
     values = np.arange(12.0).reshape(3, 4)
     app = OneWidget(Heatmap(values, ["a", "b", "c"], row_name="token", col_name="loop"))
@@ -76,8 +76,8 @@ async def test_heatmap_scrolls_to_its_cursor_and_keeps_labels_and_status() -> No
         assert "[ ]" in row and row.index("[ ]") + 1 in (text[0].index("70"), text[0].index("70") + 1)
 
 
-@pytest.mark.action("Heatmap.page(-1)", "Heatmap.page(1)", "Heatmap.column_end(False)", "Heatmap.column_end(True)")
-@pytest.mark.action("Heatmap.row_end(False)", "Heatmap.row_end(True)")
+@pytest.mark.action("heatmap.page(-1)", "heatmap.page(1)", "heatmap.column_end(False)", "heatmap.column_end(True)")
+@pytest.mark.action("heatmap.row_end(False)", "heatmap.row_end(True)")
 async def test_heatmap_goes_by_screens_and_to_its_ends_by_key() -> None:
     heatmap = Heatmap(np.arange(200.0 * 90).reshape(200, 90), cell_width=3)
     async with OneWidget(heatmap).run_test(size=(60, 12)) as pilot:

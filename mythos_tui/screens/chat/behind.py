@@ -41,8 +41,7 @@ class Behind(Conversing):
         path = Path(answer.checkpoint)
         client = self.client if path == self.checkpoint else self.client.beside
         settings = {"loops": answer.settings.get("loops", 0), "exit": answer.settings.get("exit", "")}
-        then = [piece.id for piece in answer.tokens if piece.id is not None]
-        self._traced[client.trace(path, self, answer.read, then=then, **settings)] = exchange
+        self._traced[client.trace(path, self, answer.read, then=answer.ids, **settings)] = exchange
         self._notes[exchange] = "looking inside…"
 
     def expects(self, id: str) -> bool:

@@ -14,7 +14,7 @@ from textual.widgets import Input, Label, Select, Static
 
 from mythos.contract.config import EXIT_RULES, parse_exit
 from mythos.contract.protocol import Generate, Ready
-from mythos_tui.screens.chat.depth import THRESHOLDS, Depth, rules_of
+from mythos_tui.screens.chat.depth import Depth, rules_of, threshold_of
 from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import crop, visible
 
@@ -121,6 +121,7 @@ class Controls(VerticalScroll, can_focus=False):
         self._sampling = sampling
         self._defaults = ""
         self._rules = [""]
+        self._ready: Ready | None = None
 
     def compose(self) -> ComposeResult:
         if self._sampling:
@@ -140,6 +141,7 @@ class Controls(VerticalScroll, can_focus=False):
 
     def adapt(self, ready: Ready | None) -> None:
         """Offer what a checkpoint can do; without one, nothing of depth."""
+        self._ready = ready
         can_loop = ready is not None and ready.max_loops > 1
         for field in ("loops", "exit", "threshold"):
             self.query_one(f"#{field}").disabled = not can_loop
@@ -210,12 +212,12 @@ class Controls(VerticalScroll, can_focus=False):
         return ""
 
     def _show_threshold(self) -> None:
-        """A threshold only where the rule has one, beginning with a usual value."""
+        """A threshold only where the rule has one, beginning with what suits the checkpoint."""
         rule = str(self.query_one("#exit", Select).value)
         field = self.query_one("#field-threshold", Field)
         field.display = bool(EXIT_RULES.get(rule))
         if field.display:
-            self.query_one("#threshold", Input).value = THRESHOLDS.get(rule, "0.5")
+            self.query_one("#threshold", Input).value = threshold_of(rule, self._ready)
 
     def on_select_changed(self, event: Select.Changed) -> None:
         event.stop()

@@ -23,9 +23,14 @@ from mythos_tui.screens.chat.exchange import Exchange, Row
 from mythos_tui.screens.chat.template_box import TemplateBox
 from mythos_tui.screens.chat.tint import Tint
 from mythos_tui.screens.chat.transcript import Transcript
-from mythos_tui.workers.inference import InferenceClient
+from mythos_tui.workers.inference import InferenceClient, Said
 
 REDRAWS_PER_S = 12
+
+
+def said_in(answer: Answer) -> Said:
+    """An answer as Inspect takes it."""
+    return Said(Path(answer.checkpoint), answer.read, answer.ids, answer.read + answer.text)
 
 
 @dataclass
@@ -204,7 +209,7 @@ class Conversing(CheckpointScreen):
         """An answer has ended, however it did."""
         self._flush()
         exchange = self._asked.pop(id).exchange
-        self.client.last_text = exchange.answer.read + exchange.answer.text
+        self.client.last_said = said_in(exchange.answer)
         exchange.say_end()
         self.request = next(iter(self._asked), "")
         if not self._asked:

@@ -57,10 +57,10 @@ class Depth:
         return replace(self, loops=str(min(1024, max(1, now + by))))
 
     def next_rule(self, ready: Ready) -> Depth:
-        """The next rule that the checkpoint takes, its own first, each with a usual threshold."""
+        """The next rule that the checkpoint takes, its own first, each with its calibrated or a usual threshold."""
         names = rules_of(ready)
         rule = names[(names.index(self.rule) + 1) % len(names)] if self.rule in names else ""
-        return replace(self, rule=rule, threshold=THRESHOLDS.get(rule, ""))
+        return replace(self, rule=rule, threshold=threshold_of(rule, ready))
 
     def stricter(self, by: int, ready: Ready) -> Depth:
         """The next threshold up or down; the checkpoint's own rule is then named with it."""
@@ -70,7 +70,7 @@ class Depth:
         try:
             now = float(given)
         except ValueError:
-            return replace(self, rule=rule, threshold=THRESHOLDS[rule])
+            return replace(self, rule=rule, threshold=threshold_of(rule, ready))
         others = [step for step in STEPS if (step > now * 1.0001 if by > 0 else step < now * 0.9999)]
         step = (others[0] if by > 0 else others[-1]) if others else now
         return replace(self, rule=rule, threshold=f"{step:g}")
@@ -100,6 +100,12 @@ class Side:
 
     depth: Depth = Depth()
     checkpoint: Path | None = None
+
+
+def threshold_of(rule: str, ready: Ready | None) -> str:
+    """Where a rule's threshold begins: what was calibrated for the checkpoint, else a usual value; "" where it has none."""
+    known = dict(one.partition(":")[::2] for one in ready.exits) if ready else {}
+    return known.get(rule) or THRESHOLDS.get(rule, "")
 
 
 def rules_of(ready: Ready) -> list[str]:

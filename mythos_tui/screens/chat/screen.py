@@ -14,6 +14,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
+from mythos.contract.checkpoints import describe, title_of
 from mythos_tui.actions import bindings
 from mythos_tui.chats.conversation import Conversation
 from mythos_tui.chats.export import export
@@ -21,6 +22,7 @@ from mythos_tui.chats.templates import load_templates
 from mythos_tui.screens.chat.column import Column
 from mythos_tui.screens.chat.controls import Controls
 from mythos_tui.screens.chat.conversations import ConversationsScreen
+from mythos_tui.screens.chat.conversing import said_in
 from mythos_tui.screens.chat.dialed import Dialed
 from mythos_tui.screens.chat.exchange import BOUNDARY
 from mythos_tui.screens.chat.prompt import PromptArea
@@ -196,10 +198,10 @@ class ChatScreen(Dialed):
     def _inspect(self) -> None:
         current = self.query_one(Transcript).current
         if current and current.answer.read:
-            self.client.handed_over = current.answer.read + current.answer.text
+            self.client.handed_over = said_in(current.answer)
             self.app.open_inspect(Path(current.answer.checkpoint))
         else:
-            self.notify("There is no text yet to look into.", severity="warning")
+            self.notify("There is no text yet to look into: type one, and enter sends it.", severity="warning")
 
     # Conversations
 
@@ -211,10 +213,23 @@ class ChatScreen(Dialed):
                 self._close_column()
                 self.show_notice("")
                 await self.show_conversation(conversation)
+                await self._take_its_checkpoint(conversation)
                 self._retint()
 
         if not self._busy():
             self.app.push_screen(ConversationsScreen(self.store, self.conversation.id), chosen)
+
+    async def _take_its_checkpoint(self, conversation: Conversation) -> None:
+        """Go on with the checkpoint that answered last, where it is still there."""
+        answers = [answer for turn in conversation.turns for answer in turn.answers[:1]]
+        path = Path(answers[-1].checkpoint) if answers else None
+        if path is None or path == self.checkpoint:
+            return
+        if await asyncio.to_thread(describe, path) is None:
+            said = f"{title_of(path)}, which led this conversation, is not there any more. ctrl+o chooses who goes on with it."
+            self.notify(said, severity="warning", markup=False)
+        else:
+            self.use_checkpoint(path)
 
     def action_export(self, kind: str) -> None:
         """Write the conversation into the current folder."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -19,6 +20,7 @@ from mythos_tui.screens.inspect.tables import TABLES, Look
 from mythos_tui.screens.inspect.trace import Trace
 from mythos_tui.widgets.axis import compact
 from mythos_tui.widgets.text import visible
+from mythos_tui.workers.inference import Said
 
 KEYS = re.compile(r"( \((v|, \.|< >)\)|; , \.| · (enter|z) .*)")
 """What an explanation says of keys, which a file has none of."""
@@ -34,6 +36,14 @@ class Source:
     exit: str
     family: str = ""
     step: int = 0
+    said: Said | None = None
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The text as the worker takes it: where this checkpoint said it, in the very tokens that it was said in."""
+        if self.said is not None and (self.said.checkpoint, self.said.text) == (self.path, self.text):
+            return {"text": self.said.read, "then": self.said.then}
+        return {"text": self.text}
 
     @property
     def name(self) -> str:

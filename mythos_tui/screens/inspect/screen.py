@@ -22,6 +22,7 @@ from mythos_tui.screens.inspect import exports, following
 from mythos_tui.screens.inspect.pictures import VIEWS, TracePictures
 from mythos_tui.screens.inspect.tables import Look
 from mythos_tui.screens.inspect.trace import Trace, floats, triangle
+from mythos_tui.workers.inference import Said
 from mythos_tui.workers.inference_messages import InferenceEvent, WorkerDied
 
 DEFAULT_TEXT = """\
@@ -55,6 +56,7 @@ class InspectScreen(TracePictures):
         self._asked: exports.Source | None = None
         self._watch: Timer | None = None
         self._wanted: dict[str, tuple[int, int] | str] = {}
+        self._said: Said | None = None
 
     @property
     def trace(self) -> Trace | None:
@@ -88,9 +90,9 @@ class InspectScreen(TracePictures):
             self.call_after_refresh(self._take_over)
 
     def _take_over(self) -> None:
-        text, self.client.handed_over = self.client.handed_over, ""
-        if text and self.checkpoint:
-            self._run_text(text)
+        said, self.client.handed_over = self.client.handed_over, None
+        if said and self.checkpoint:
+            self._run_said(said)
 
     # Running
 
@@ -109,8 +111,8 @@ class InspectScreen(TracePictures):
         if self.request:
             self.client.cancel(self.request)
         self.show_notice("")
-        self._asked = exports.Source(path, text, loops, exit)
-        self.request = self.client.trace(path, self, text, loops=loops, exit=exit)
+        self._asked = exports.Source(path, text, loops, exit, said=self._said)
+        self.request = self.client.trace(path, self, **self._asked.asked, loops=loops, exit=exit)
         self._show_stage("waiting for the model…")
 
     def _show_stage(self, stage: str) -> None:
@@ -158,10 +160,10 @@ class InspectScreen(TracePictures):
                 self.client.cancel(id)
                 del self._wanted[id]
             taken, stopped = trace.loops.tolist(), trace.stopped.tolist()
-            how = {"text": source.text, "loops": source.loops, "taken": taken, "stopped": stopped}
+            how = {**source.asked, "loops": source.loops, "taken": taken, "stopped": stopped}
             self._wanted[self.client.attention(source.path, self, row=look.row, head=look.head, **how)] = cell
         if "sweep" in views and look.depth_losses() is None and "sweep" not in self._wanted.values():
-            self._wanted[self.client.sweep(source.path, self, text=source.text)] = "sweep"
+            self._wanted[self.client.sweep(source.path, self, **source.asked)] = "sweep"
 
     def _forget_wanted(self) -> None:
         for id in self._wanted:
@@ -267,14 +269,15 @@ class InspectScreen(TracePictures):
 
     def action_from_chat(self) -> None:
         """Take the last text of Chat and run it."""
-        if not self.client.last_text:
+        if not self.client.last_said:
             self.notify("Chat has no text yet: press 3 and let a model continue something.", severity="warning")
             return
-        self._run_text(self.client.last_text)
+        self._run_said(self.client.last_said)
 
-    def _run_text(self, text: str) -> None:
+    def _run_said(self, said: Said) -> None:
         area = self.query_one(PromptArea)
-        area.text = text
+        area.text = said.text
+        self._said = replace(said, text=area.text)
         area.action_send()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
