@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from mythos.contract.checkpoints import new_checkpoint
 from mythos_tui.app import MythosApp
 from mythos_tui.screens.chat.prompt import PromptArea
 from mythos_tui.screens.chat.screen import ChatScreen
 from mythos_tui.screens.chat.transcript import Transcript
+from mythos_tui.screens.inspect.screen import InspectScreen
+from mythos_tui.screens.inspect.tables import Table
+from mythos_tui.screens.inspect.views import TraceMap
 from mythos_tui.settings import Context
 from mythos_tui.workers.inference import InferenceClient
 
@@ -57,8 +60,11 @@ async def open_chat(pilot: Pilot[Any]) -> ChatScreen:
 
 
 async def send(pilot: Pilot[Any], text: str) -> None:
-    pilot.app.screen.query_one(PromptArea).focus()
-    await pilot.press(*text, "enter")
+    """Put a text into the field, as if it were pasted, and send it."""
+    area = pilot.app.screen.query_one(PromptArea)
+    area.focus()
+    area.insert(text)
+    await pilot.press("enter")
 
 
 async def finished(pilot: Pilot[Any], screen: ChatScreen) -> None:
@@ -76,3 +82,38 @@ def notice(screen: Any) -> str:
 
 def screen_text(app: MythosApp) -> str:
     return "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
+
+
+async def open_brief(pilot: Any) -> ChatScreen:
+    """Chat, with answers of a few tokens."""
+    screen = await open_chat(pilot)
+    screen.query_one("#max_tokens", Input).value = "20"
+    return screen
+
+
+def rows_listed(pilot: Any) -> int:
+    """Rows of the list of checkpoints; 0 while it is not open."""
+    tables = pilot.app.screen.query("#picker-table")
+    return tables.first().row_count if tables else 0
+
+
+async def open_inspect(pilot: Pilot[Any]) -> InspectScreen:
+    await pilot.press("4")
+    await until(pilot, lambda: isinstance(pilot.app.screen, InspectScreen) and pilot.app.screen.is_mounted)
+    screen = pilot.app.screen
+    assert isinstance(screen, InspectScreen)
+    await until(pilot, lambda: screen.ready is not None or notice(screen))
+    return screen
+
+
+async def look(pilot: Pilot[Any], screen: InspectScreen, text: str) -> None:
+    area = screen.query_one(PromptArea)
+    area.text = text
+    area.focus()
+    await pilot.press("enter")
+    await until(pilot, lambda: screen.trace is not None and not screen.request)
+    await pilot.pause()
+
+
+def table(screen: InspectScreen, view: str) -> Table:
+    return screen.query_one(f"#{view}", TraceMap).table

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mythos.contract.machine import Machine
+from mythos_tui.app import MythosApp
 from mythos_tui.settings import Context
 from mythos_tui.workers import machine
+from tests.fakes.workbench import make_app
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +51,10 @@ def machine_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         return Machine("cpu", "fp32", 2, 1e12)
 
     monkeypatch.setattr(machine, "measure", measured)
+
+
+@pytest.fixture
+def workbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., MythosApp]:
+    """Makes an application over the named checkpoints, with the fake worker, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *names: make_app(tmp_path, *names)
