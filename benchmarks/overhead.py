@@ -62,6 +62,7 @@ CASES = {
     "small": [*EVEN, *SMALL, "train.sequence=64"],
     "small, a line per step": [*EVEN, *SMALL, "train.sequence=64", "train.log_every=1"],
 }
+END = "the end of the benchmark"
 BLOCK_S, WINDOW_S, WARM_UP = 1.2, 4.0, 4
 
 
@@ -85,7 +86,7 @@ class Watched(Worker):
 
     def _turn(self) -> None:
         if not (kind := self.plan(self)):
-            raise Stop("the end of the benchmark")
+            raise Stop(END)
         if kind == "wait":
             self.control.save_ids.append("benchmark")  # a save that was asked for is waited for
         began = time.perf_counter()
@@ -124,8 +125,11 @@ def trained(folder: Path, overrides: list[str], plan: Callable[[Watched], str]) 
     paths = create_run(folder / "runs", "a", config, [])
     with contextlib.redirect_stdout(io.StringIO()), patch("mythos.train.preparing.prepare_data", lambda *_: corpus):
         worker = Watched(Journal(paths), plan)
-        with contextlib.suppress(Stop):
+        try:
             worker.run()
+        except Stop as stop:
+            if str(stop) != END:
+                raise SystemExit(f"the run was stopped by {stop}: {paths.events.read_text()[-2000:]}") from None
         worker.keeper.settle(wait=True)
     return worker
 

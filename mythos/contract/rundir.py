@@ -184,7 +184,7 @@ class LineWriter:
 
         False where the disk refuses: lines wait for the next call, and what there is of one is ended before it comes again.
         """
-        self._waiting.extend((json.dumps(value, default=float) + "\n").encode() for value in values)
+        self._waiting.extend(map(_line, values))
         try:
             left = os.write(self._file, b"\n" * self._torn + b"".join(self._waiting)) - self._torn
         except OSError:
@@ -196,6 +196,17 @@ class LineWriter:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    """Pydantic is seven times as fast as json, which escapes whatever is not ASCII and knows half surrogate pairs."""
+    from pydantic_core import to_json  # readers start without
+
+    try:
+        line = to_json(value, inf_nan_mode="constants", fallback=float)
+    except ValueError:
+        line = b"\xff"
+    return (line if line.isascii() else json.dumps(value, default=float).encode()) + b"\n"
 
 
 def send_command(paths: RunPaths, command: str, **arguments: Any) -> str:

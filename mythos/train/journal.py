@@ -14,7 +14,7 @@ from mythos.contract.errors import MythosError, RunError
 from mythos.contract.liveness import process_identity
 from mythos.contract.rundir import LineWriter, RunPaths, take_commands, write_atomic, write_json
 
-STATUS_EVERY_S, INBOX_EVERY_S = 0.5, 0.2
+STATUS_EVERY_S, INBOX_EVERY_S = 0.75, 0.2
 
 
 class Stop(Exception):
