@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,16 +63,18 @@ class Tail:
 
     def read(self, budget_s: float = 0.05) -> list[bytes]:
         """New whole lines without their line ends; an empty list if there are none."""
-        lines: list[bytes] = []
+        return [line for lines in self._rounds(budget_s) for line in lines]
+
+    def _rounds(self, budget_s: float) -> Iterator[list[bytes]]:
+        """Lines of a block at a time until the time is over, of which what is done with them in between is a part."""
         deadline = time.monotonic() + budget_s
         try:
             with open(self.path, "rb") as file:
                 self._notice_replacement(os.fstat(file.fileno()))
                 while time.monotonic() < deadline and (block := self._block(file, CHUNK)):
-                    lines += self._split(block)
+                    yield self._split(block)
         except OSError:
-            return lines
-        return lines
+            return
 
     def read_block(self, most: int = CHUNK) -> bytes:
         """The next whole lines as they stand in the file, about `most` bytes; for a tail that began at the start."""
@@ -121,7 +123,7 @@ class JsonTail(Tail):
     damaged = 0
 
     def read_objects(self, budget_s: float = 0.05) -> list[dict[str, Any]]:
-        return self.parse(self.read(budget_s))
+        return [value for lines in self._rounds(budget_s) for value in self.parse(lines)]
 
     def parse(self, lines: Iterable[bytes]) -> list[dict[str, Any]]:
         """The objects in these lines."""
