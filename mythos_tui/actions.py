@@ -51,6 +51,8 @@ OF_SCREENS = {
     "heatmap": ("inspect",),
 }
 """Screens that a scope belongs to, where it is not the scope's own name. Those of `app` work everywhere."""
+ON_CHARTS = ("view", "chart", "map", "heatmap")
+"""Scopes of moving about in a picture, which nobody wants to do from another screen."""
 
 CHAT = (
     Action("chat", "minus", "loops(-1)", "Loops", "Fewer loops at most for each token", True, "- +"),

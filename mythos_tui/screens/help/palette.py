@@ -16,7 +16,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.widget import Widget
 
-from mythos_tui.actions import ACTIONS, OF_SCREENS, SCREENS, Action, offered
+from mythos_tui.actions import ACTIONS, OF_SCREENS, ON_CHARTS, SCREENS, Action, offered
 
 PATIENCE_S = 3.0
 """How long a screen that was just opened may take until an action is possible there."""
@@ -62,7 +62,8 @@ class ActionsProvider(Provider):
         for _, mode, screen, _ in SCREENS:
             if mode == self.app.current_mode:
                 continue
-            for name in dict.fromkeys(one.id for one in ACTIONS if mode in OF_SCREENS.get(one.scope, (one.scope,))):
+            there = (one for one in ACTIONS if mode in OF_SCREENS.get(one.scope, (one.scope,)))
+            for name in dict.fromkeys(one.id for one in there if one.scope not in ON_CHARTS):
                 one = next(one for one in ACTIONS if one.id == name)
                 key = self.app.key_of(name)  # type: ignore[attr-defined]
                 act = partial(self._go, mode, one)
