@@ -32,6 +32,16 @@ from mythos_tui.widgets.text import visible
 if TYPE_CHECKING:
     from mythos_tui.workers.inference import InferenceClient
 
+OPENED_BY = {
+    ".svg": "A browser shows it.",
+    ".md": "A text editor opens it.",
+    ".json": "A text editor opens it.",
+    ".csv": "A spreadsheet opens it.",
+    ".npz": "numpy.load reads it.",
+}
+"""What to do with a saved file, by its suffix."""
+NOTHING_SAID = "Nothing was said yet: toasts are kept here, the latest first."
+
 
 def train_screen() -> Screen[Any]:
     from mythos_tui.screens.train.screen import TrainScreen
@@ -154,11 +164,15 @@ class MythosApp(App[None]):
         self.said.append(f"{head}\n{message}")
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
+    def say_saved(self, title: str, *paths: str | Path) -> None:
+        """Which files were written, and what opens them."""
+        self.notify("\n".join(f"Saved {path}. {OPENED_BY[Path(path).suffix]}" for path in paths), title=title)
+
     def action_messages(self) -> None:
         """What was said lately, the latest first."""
         from mythos_tui.screens.help.dialogs import TextDialog
 
-        self.push_screen(TextDialog("Messages", "\n\n".join(reversed(self.said)) or "Nothing was said yet."))
+        self.push_screen(TextDialog("Messages", "\n\n".join(reversed(self.said)) or NOTHING_SAID))
 
     def key_of(self, action: str, typing: bool = False) -> str:
         """How the key of an action of the registry is written; with `typing` one that works in a text field too."""
@@ -252,7 +266,7 @@ class MythosApp(App[None]):
             said = f"The picture cannot be saved here: {error.strerror}. Start the workbench in a folder you may write."
             self.notify(said, severity="error")
             return
-        self.notify(f"Saved {path}", title="Picture")
+        self.say_saved("Picture", path)
 
     def action_leave(self) -> None:
         """Leave; say which runs go on."""

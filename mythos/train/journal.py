@@ -141,7 +141,9 @@ class Control:
         elif name == "set":
             self.acknowledge(identity, name, *self._set(command.get("arguments")))
         elif name == "save":
-            self.acknowledge(identity, name, False, "nothing to save yet: the run is being prepared")
+            self.acknowledge(
+                identity, name, False, "nothing to save yet: the run is being prepared; ask again once it trains"
+            )
         else:
             self.acknowledge(identity, name, False, f"unknown or damaged command {name!r}")
 

@@ -23,7 +23,7 @@ class RunPicking(WorkbenchScreen):
         if name := runs.selected:
             pinned = self.app.choice.toggle_pin(name)
             runs.picked()
-            said = "pinned: on top of the list, and in Compare (5)" if pinned else "no longer pinned"
+            said = "pinned: on top of the list, and in Compare (5)" if pinned else "no longer pinned; p pins it again"
             self.notify(said, title=visible(name), timeout=2, markup=False)
 
     def action_select(self) -> None:

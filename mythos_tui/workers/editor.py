@@ -42,6 +42,6 @@ def edit_text(text: str, name: str) -> str | None:
         file.write_text(text, encoding="utf-8")
         code = subprocess.run([*command, str(file)], check=False).returncode
         if code:
-            raise NoEditor(f"{command[0]} ended with exit code {code}; nothing was taken over.")
+            raise NoEditor(f"{command[0]} ended with exit code {code}; nothing was taken over. F5 tries again.")
         edited = file.read_text(encoding="utf-8", errors="replace")
     return edited if edited != text else None

@@ -12,7 +12,7 @@ from mythos_tui.chats.store import ChatStore
 from mythos_tui.screens.chat.controls import SAMPLING, Field
 from mythos_tui.screens.chat.exchange import BOUNDARY
 from mythos_tui.screens.chat.prompt import PromptArea, plain
-from mythos_tui.screens.chat.screen import ChatScreen
+from mythos_tui.screens.chat.screen import NO_MESSAGE, ChatScreen
 from mythos_tui.screens.chat.tint import tint_for
 from mythos_tui.screens.chat.transcript import Transcript
 from mythos_tui.widgets.tokens import TokenView
@@ -138,6 +138,10 @@ async def test_a_wrong_value_is_flagged_beside_the_field_and_not_sent(workbench:
         await pilot.pause()
         assert "between 0 and 1" in str(screen.query_one("#field-threshold .fault", Static).render())
         assert controls.read() is None
+        await pilot.press("escape", "right_square_bracket")
+        assert not screen.query_one(".panel").display
+        await send(pilot, "one")  # the panel comes back, with the focus on what is wrong
+        await until(pilot, lambda: screen.focused is screen.query_one("#threshold"))
 
 
 @pytest.mark.parametrize(
@@ -206,8 +210,14 @@ async def test_without_any_checkpoint_the_way_to_one_is_shown(workbench: Any) ->
     async with workbench().run_test() as pilot:
         screen = await open_brief(pilot)
         assert "no checkpoint yet" in notice(screen) and "mythos train configs/quickstart.yaml" in notice(screen)
-        await send(pilot, "one")
-        await pilot.pause()
+        assert "alt+2" in notice(screen)
+        await send(pilot, "one")  # opens the list, from which alt+2 does not reach
+        await until(pilot, lambda: "esc, then alt+2" in screen_text(pilot.app))
+        await pilot.press("escape", "escape")
+        for key in ("e", "m", "ctrl+r", "i"):
+            pilot.app.said.clear()
+            await pilot.press(key)
+            await until(pilot, lambda: pilot.app.said and NO_MESSAGE in pilot.app.said[0])
         assert not screen.request
 
 

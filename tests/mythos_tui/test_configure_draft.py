@@ -23,7 +23,7 @@ from mythos_tui.workers import editor
 from mythos_tui.workers import launch as launching
 from mythos_tui.workers.launch import Launched
 from tests.fakes.screen_text import shows, text_of, until
-from tests.mythos_tui.test_configure import opened, row, write
+from tests.mythos_tui.test_configure_screen import opened, row, write
 
 PRESETS = sorted(Path(__file__).parents[2].glob("configs/**/*.yaml"))
 
@@ -172,7 +172,7 @@ async def test_an_editor_that_cannot_be_had_says_so(context: Context, monkeypatc
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("f5")  # a test's terminal cannot be handed over
-        await shows(pilot, "Only in a terminal")
+        await shows(pilot, "only in a terminal", "F2")
 
 
 def script(folder: Path, body: str) -> str:

@@ -224,7 +224,7 @@ async def test_each_new_checkpoint_of_a_run_is_looked_into(
         screen = await open_inspect(pilot)
         screen.use_checkpoint(tmp_path / "checkpoints" / "quickstart")
         await pilot.press("escape", "F")
-        await until(pilot, lambda: any("belongs to no run" in one.message for one in app._notifications))
+        await until(pilot, lambda: any("no run to follow" in one.message for one in app._notifications))
         screen.use_checkpoint(first)
         await look(pilot, screen, "a b c d e")
         await pilot.press("l", "down", "down", "F")

@@ -177,7 +177,7 @@ async def test_settings_change_while_a_run_trains(context: Context):
         await pilot.press("t")
         await shows(pilot, "Change one while it trains", "eval_every", "model.loops", "Peak learning rate of AdamW")
         await pilot.press("enter")
-        await shows(pilot, "Nothing was changed yet")
+        await shows(pilot, "No setting is changed yet")
         await pilot.press("down", "up", "ctrl+a", "ctrl+k", *"99")
         await shows(pilot, "✗ at most 1")
         await pilot.press("enter")

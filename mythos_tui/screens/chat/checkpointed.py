@@ -20,7 +20,8 @@ from mythos.contract.protocol import Error, Ready
 from mythos_tui.actions import bindings
 from mythos_tui.screens.base import WorkbenchScreen
 from mythos_tui.screens.chat import catalog
-from mythos_tui.screens.chat.picker import HOW_TO_GET_ONE, CheckpointPicker
+from mythos_tui.screens.chat.controls import Controls
+from mythos_tui.screens.chat.picker import CONFIGURE, CheckpointPicker, how_to_get_one
 from mythos_tui.widgets.text import visible
 from mythos_tui.workers.inference import InferenceClient
 from mythos_tui.workers.inference_messages import InferenceEvent, InferenceStage, WorkerDied
@@ -83,7 +84,7 @@ class CheckpointScreen(WorkbenchScreen):
         if self.checkpoint is None and found:
             self.use_checkpoint(found[0].path)
         elif self.checkpoint is None:
-            self.show_notice(HOW_TO_GET_ONE, fault=False)
+            self.show_notice(how_to_get_one(self.app.key_of(CONFIGURE, typing=True)), fault=False)
             self._show_line()
 
     def use_checkpoint(self, path: Path) -> None:
@@ -126,11 +127,21 @@ class CheckpointScreen(WorkbenchScreen):
         panel = self.query_one(".panel")
         panel.display = not panel.display
 
+    def read_settings(self) -> dict[str, Any] | None:
+        """The panel's values; None where one is wrong, which then has the focus, with a toast."""
+        controls = self.query_one(Controls)
+        if (values := controls.read()) is None:
+            self.query_one(".panel").display = True
+            self.call_after_refresh(controls.read)  # a hidden field took no focus
+            said = "A setting is out of its range: mend it in the panel at the right, where you are now."
+            self.notify(said, severity="error")
+        return values
+
     # What is shown
 
     def _show_line(self) -> None:
         if self.checkpoint is None:
-            text = "no checkpoint · ^o lists them"
+            text = "no checkpoint yet"
         else:
             text = catalog.sentence(self._facts) if self._facts else self.checkpoint.name
             if self.ready and self.ready.max_loops > 1:

@@ -37,7 +37,7 @@ class ConversationsScreen(ListDialog[Conversation]):
     async def read(self) -> list[Conversation]:
         found, faults = await asyncio.to_thread(self._store.all)
         for fault in faults[:3]:
-            self.notify(fault, severity="warning", markup=False)
+            self.notify(fault, title="Left out: mend or remove it", severity="warning", markup=False)
         return found
 
     def current(self) -> Conversation | None:
@@ -50,7 +50,7 @@ class ConversationsScreen(ListDialog[Conversation]):
         return [item.title, str(len(item.turns)), item.template, age(item.updated)]
 
     def none(self) -> str:
-        return "There is no conversation yet. Every one that you lead is kept here by itself."
+        return "There is no conversation yet: esc, type a message, and enter sends it. Every conversation is kept here by itself."
 
     def action_delete(self) -> None:
         """Delete the marked one, after a question."""
@@ -58,7 +58,8 @@ class ConversationsScreen(ListDialog[Conversation]):
         if one is None:
             return
         if one.id == self._current:
-            self.notify("This conversation is open. Begin a new one with ^n first.", severity="warning")
+            said = "This conversation is open: esc, then ctrl+n begins another; then it can be deleted."
+            self.notify(said, severity="warning")
             return
 
         def answered(yes: bool | None) -> None:

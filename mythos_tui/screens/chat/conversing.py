@@ -113,11 +113,7 @@ class Conversing(CheckpointScreen):
         if self.checkpoint is None:
             self.action_choose_checkpoint()
             return None
-        values = self.query_one(Controls).read()
-        if values is None:
-            self.query_one("#side").display = True
-            self.notify("A setting is out of its range: see the panel at the right.", severity="error")
-        return values
+        return self.read_settings()
 
     def _at_depth(self, values: dict[str, Any], side: int) -> dict[str, Any]:
         depth, ready = self.sides[side].depth, self.ready_of(side)
@@ -250,7 +246,8 @@ class Conversing(CheckpointScreen):
             try:
                 await asyncio.to_thread(self.store.save, conversation)
             except (OSError, ValueError) as error:
-                said = f"This conversation is not kept: {error}. m writes it as Markdown into this folder instead."
+                key = self.app.key_of("chat.export('md')", typing=True)
+                said = f"This conversation is not kept: {error}. {key} writes it as Markdown into this folder instead."
                 self.notify(said, severity="error", markup=False)
 
     async def show_conversation(self, conversation: Conversation) -> None:

@@ -38,11 +38,20 @@ class Dialed(Behind):
         """Change the depth of the side that keys act on, where its model has any."""
         ready = self.ready_of(self.side)
         if ready is None:
-            self.notify("The checkpoint is not loaded yet.", severity="warning")
+            self.notify(self._why_no_depth(), severity="warning")
         elif ready.max_loops <= 1:
-            self.notify("A dense model computes every token once; there is no depth to choose.", severity="warning")
+            self.notify(
+                "A dense model computes every token once: no depth to choose. ctrl+o lists other checkpoints.",
+                severity="warning",
+            )
         else:
             self.set_depth(change(self.query_one(Controls).depth, ready))
+
+    def _why_no_depth(self) -> str:
+        """Why nothing is known of the depth of the side that keys act on, and what to do."""
+        if self._loading:
+            return "The checkpoint is still loading: try again once the dial above the text field shows its depth."
+        return "No checkpoint is loaded: ctrl+o chooses one."
 
     def action_loops(self, by: int) -> None:
         """More or fewer loops."""
@@ -73,7 +82,8 @@ class Dialed(Behind):
     def action_other_side(self) -> None:
         """Keys act on the other of two answers."""
         if len(self.sides) == 1:
-            self.notify("There is one answer to a message; s puts a second one beside it.", severity="warning")
+            key = self.app.key_of("chat.beside", typing=True)
+            self.notify(f"There is one answer to a message; {key} puts a second one beside it.", severity="warning")
             return
         self.sides[self.side].depth = self.query_one(Controls).depth
         self._act_on(1 - self.side)

@@ -89,7 +89,7 @@ class ListDialog(ModalScreen[Item | None], Generic[Item]):
         query = self.query_one(Input).value
         self._shown = self.search(query) if query.strip() else self._items
         note, table = self.query_one("#picker-note", Static), self.query_one(DataTable)
-        note.update(self.none() if not self._items else f"Nothing holds {visible(query)!r}.")
+        note.update(self.none() if not self._items else f"Nothing holds {visible(query)!r}; fewer words find more.")
         note.display, table.display = not self._shown, bool(self._shown)
         table.clear(columns=True)
         self._room = room = self.room

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mythos.contract.checkpoints import CheckpointInfo
 from mythos_tui.screens.chat import catalog
 from mythos_tui.screens.chat.listing import ListDialog
 from mythos_tui.settings import Context
 
-HOW_TO_GET_ONE = (
-    "There is no checkpoint yet.\n\n"
-    "Train a model: press 2 to configure and launch a run, or on the command line\n"
-    "    mythos train configs/quickstart.yaml\n\n"
-    "Its first checkpoint appears here as soon as it is saved."
-)
+if TYPE_CHECKING:
+    from mythos_tui.app import MythosApp
+
+CONFIGURE = "app.open('configure')"
+
+
+def how_to_get_one(key: str) -> str:
+    """What to do where there is no checkpoint. `key` opens Configure."""
+    return (
+        "There is no checkpoint yet.\n\n"
+        f"Train a model: {key} opens Configure, ctrl+l launches;\n"
+        "on the command line: mythos train configs/quickstart.yaml\n\n"
+        "Its first checkpoint can be chosen here as soon as it is saved."
+    )
 
 
 class CheckpointPicker(ListDialog[CheckpointInfo]):
     """Those of runs, those that came along and those of imported folders."""
 
+    app: MythosApp
     TITLE_TEXT = "Checkpoints"
     KEYS = "type to search · enter chooses · ^r reads again · esc closes"
     FIRST = "checkpoint"
@@ -56,4 +65,4 @@ class CheckpointPicker(ListDialog[CheckpointInfo]):
         return [info for info in self._items if all(word in text(info) for word in query.casefold().split())]
 
     def none(self) -> str:
-        return HOW_TO_GET_ONE
+        return how_to_get_one(f"esc, then {self.app.key_of(CONFIGURE, typing=True)}")

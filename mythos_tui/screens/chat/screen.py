@@ -32,6 +32,7 @@ from mythos_tui.screens.chat.transcript import Transcript
 from mythos_tui.widgets.palette import has_colour
 
 PLACEHOLDER = "A text to continue, such as  def fibonacci(n):\nenter sends · ^j begins a new line"
+NO_MESSAGE = "This conversation has no message yet: type one into the text field, and enter sends it."
 
 
 class ChatScreen(Dialed):
@@ -78,7 +79,8 @@ class ChatScreen(Dialed):
         found, faults = await asyncio.to_thread(load_templates)
         self.query_one(TemplateBox).offer(found)
         for fault in faults:
-            self.notify(fault, title="Template", severity="warning", markup=False, timeout=12)
+            said = "Template left out: mend it and start again"
+            self.notify(fault, title=said, severity="warning", markup=False, timeout=12)
 
     # Tint
 
@@ -137,7 +139,7 @@ class ChatScreen(Dialed):
         """Take the message under the cursor, else the last, into the text field."""
         turn, turns = self.query_one(Transcript).current_row, self.conversation.turns
         if not 0 <= turn < len(turns):
-            self.notify("There is no message yet to edit.", severity="warning")
+            self.notify(NO_MESSAGE, severity="warning")
         elif not self._busy():
             self._editing, area = turn, self.query_one(PromptArea)
             area.text = turns[turn].text
@@ -149,7 +151,7 @@ class ChatScreen(Dialed):
         """Answer the last message again, in place of its answer."""
         turns = self.conversation.turns
         if not turns:
-            self.notify("There is no message yet to answer again.", severity="warning")
+            self.notify(NO_MESSAGE, severity="warning")
         elif not self._busy():
             last = turns[-1]
             self._close_column()
@@ -201,7 +203,7 @@ class ChatScreen(Dialed):
             self.client.handed_over = said_in(current.answer)
             self.app.open_inspect(Path(current.answer.checkpoint))
         else:
-            self.notify("There is no text yet to look into: type one, and enter sends it.", severity="warning")
+            self.notify(NO_MESSAGE, severity="warning")
 
     # Conversations
 
@@ -234,7 +236,7 @@ class ChatScreen(Dialed):
     def action_export(self, kind: str) -> None:
         """Write the conversation into the current folder."""
         if not self.conversation.turns:
-            self.notify("There is nothing yet to write.", severity="warning")
+            self.notify(NO_MESSAGE, severity="warning")
             return
         self._export(kind)
 
@@ -246,4 +248,4 @@ class ChatScreen(Dialed):
             said = f"It cannot be written here: {error}. Start the workbench in a folder you may write."
             self.notify(said, severity="error", markup=False)
         else:
-            self.notify(f"Saved {path}", title="Conversation", markup=False)
+            self.app.say_saved("Conversation", path)

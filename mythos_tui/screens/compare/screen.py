@@ -192,7 +192,8 @@ class CompareScreen(RunPicking):
     def action_differences(self) -> None:
         """All settings, or those that differ."""
         self._everything = not self._everything
-        self.notify("All settings." if self._everything else "Settings that differ.", timeout=2)
+        said = "All settings; d leaves those that differ." if self._everything else "Settings that differ; d shows all."
+        self.notify(said, timeout=2)
         self._draw()
 
     @work(group="export", exclusive=True)
@@ -200,7 +201,7 @@ class CompareScreen(RunPicking):
         """Curves and table as CSV."""
         found, metric = self._compared, self.query_one(MetricList).chosen
         if not found:
-            self.notify("Nothing is compared yet: select runs with space.", severity="warning")
+            self.notify("Nothing is compared yet: select runs with space in the list, then E.", severity="warning")
             return
         rows, stamp = self._rows(found), time.strftime("%Y%m%d-%H%M%S")
         try:
@@ -209,7 +210,7 @@ class CompareScreen(RunPicking):
             said = f"CSV cannot be saved here: {error.strerror}. Start the workbench in a folder you may write."
             self.notify(said, severity="error", markup=False)
             return
-        self.notify("\n".join(str(path) for path in written), title="Saved", markup=False)
+        self.app.say_saved("Comparison", *written)
 
     def action_toggle_list(self) -> None:
         """Show or hide the list of runs."""

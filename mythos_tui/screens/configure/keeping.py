@@ -57,11 +57,11 @@ class Keeping(WorkbenchScreen):
 
     async def action_undo(self) -> None:
         """Take the last change back."""
-        await self._travelled(self.draft.undo(), "There is nothing to undo.")
+        await self._travelled(self.draft.undo(), "There is nothing to undo: change a value first, or choose a preset.")
 
     async def action_redo(self) -> None:
         """Make the change again that was taken back."""
-        await self._travelled(self.draft.redo(), "Nothing was undone since the last change.")
+        await self._travelled(self.draft.redo(), "There is nothing to redo: ctrl+z undoes a change first.")
 
     async def _travelled(self, moved: bool, otherwise: str) -> None:
         if moved:
@@ -95,8 +95,11 @@ class Keeping(WorkbenchScreen):
         except OSError as error:
             self.show_error("Not saved", f"{path}: {error.strerror or error}. Choose another file.")
             return
-        self.notify(f"Saved {visible(str(path))}", title="Configuration", markup=False)
         await self.presets_changed(path)
+        way = (
+            "It is a preset now" if path.is_relative_to(self.app.context.configs) else f"mythos train {path} starts it"
+        )
+        self.notify(f"Saved {path}. {way}, and ctrl+l launches it.", title="Configuration", markup=False)
 
     async def action_editor(self) -> None:
         """Edit the draft as YAML in the person's own editor; what cannot be read can be edited on."""
@@ -109,13 +112,13 @@ class Keeping(WorkbenchScreen):
             with self.app.suspend():
                 edited = edit_text(text, "configuration.yaml")
         except SuspendNotSupported:
-            self.notify("Only in a terminal; save the file with F2 and edit it there.", severity="warning")
+            self.notify("An editor opens only in a terminal: F2 saves the file, edit it there.", severity="warning")
             return
         except NoEditor as error:
             self.notify(visible(str(error)), severity="error", markup=False)
             return
         if edited is None:
-            self.notify("Nothing was changed.", timeout=2)
+            self.notify("The editor changed nothing; F5 opens it again.")
             return
         try:
             given = parse_yaml(edited, "What was edited")

@@ -138,7 +138,8 @@ class ConfigureScreen(Keeping):
     @on(OptionList.OptionSelected, "#presets")
     async def _chosen(self, event: OptionList.OptionSelected) -> None:
         await self._load(event.option_id or DEFAULTS)
-        self.notify(f"Loaded {visible(event.option_id or '')}.", timeout=2, markup=False)
+        said = f"Loaded {visible(event.option_id or '')}: tab goes into the form, ctrl+l launches."
+        self.notify(said, timeout=3, markup=False)
 
     @on(OptionList.OptionHighlighted, "#presets")
     def _preset_highlighted(self) -> None:
@@ -334,5 +335,6 @@ class ConfigureScreen(Keeping):
             return
         self._own_name = False
         self._fresh_name()
-        self.app.notify(f"{visible(ended.run)} is starting.", title="Launched", markup=False)
+        said = f"{visible(ended.run)} is starting: its charts come here with its first steps."
+        self.app.notify(said, title="Launched", markup=False)
         self.app.show_run(ended.run)

@@ -69,7 +69,7 @@ class TextDialog(ModalScreen[None]):
     def action_copy(self) -> None:
         """All of the text, by the terminal's own clipboard sequence."""
         self.app.copy_to_clipboard(self._text)
-        self.notify("Copied, if this terminal lets programs copy.", timeout=2)
+        self.notify("Copied, if this terminal lets programs copy; else select it with shift and the mouse.")
 
 
 class ErrorDialog(TextDialog):

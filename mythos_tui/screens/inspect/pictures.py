@@ -190,8 +190,10 @@ class TracePictures(CheckpointScreen):
             self.query_one("#reading", Static).update(reading(self._view, self.look, room))
 
     def _explanation(self) -> Text:
+        if self.look is None and self.checkpoint is None:
+            return Text()  # the notice at the top says what to do
         if self.look is None:
-            return Text("Press enter in the text field to run the text through the checkpoint.", "dim")
+            return Text("enter in the text field (e goes there) runs the text through the checkpoint.", "dim")
         return Text("\n").join(self._explain(view, self.look) for view in self.views)
 
     def _explain(self, view: str, look: Look) -> Text:

@@ -81,6 +81,7 @@ class InspectScreen(TracePictures):
 
     def checkpoint_changed(self) -> None:
         self.query_one(Controls).adapt(self.ready)
+        self._tell()
         if self.following and (self.checkpoint is None or following.run_of(self.checkpoint) != self.following):
             self._stop_following()
 
@@ -102,9 +103,7 @@ class InspectScreen(TracePictures):
             self.notify("Type a text first, or press esc and then g for the last one of Chat.", severity="warning")
         elif self.checkpoint is None:
             self.action_choose_checkpoint()
-        elif (values := self.query_one(Controls).read()) is None:
-            self.notify("A setting is out of its range: see the panel at the right.", severity="error")
-        else:
+        elif values := self.read_settings():
             self._trace(self.checkpoint, message.text, **values)
 
     def _trace(self, path: Path, text: str, loops: int, exit: str) -> None:
@@ -200,7 +199,7 @@ class InspectScreen(TracePictures):
         run = following.run_of(self.checkpoint) if self.checkpoint else None
         if run is None:
             self.notify(
-                "This checkpoint belongs to no run. Choose one of a run with ctrl+o, then F.", severity="warning"
+                "There is no run to follow here: ctrl+o chooses a checkpoint of one, then F.", severity="warning"
             )
             return
         self.following = run
@@ -233,7 +232,9 @@ class InspectScreen(TracePictures):
     def action_export(self, kind: str) -> None:
         """Write the trace (npz) or the chosen view (svg, md) into the current folder."""
         if self.look is None or self.source is None:
-            self.notify("There is nothing to write yet: press enter in the text field first.", severity="warning")
+            self.notify(
+                "There is nothing to write yet: e goes to the text, and enter looks inside it.", severity="warning"
+            )
             return
         view = "trace" if kind == "npz" else self._view
         path = exports.free(Path.cwd(), exports.file_name(view, self.source, kind))
@@ -245,7 +246,7 @@ class InspectScreen(TracePictures):
             )
             self.notify(said, severity="error", markup=False)
             return
-        self.notify(f"Saved {path}", title=f"{VIEWS[view][1]}" if view in VIEWS else "Trace", markup=False)
+        self.app.say_saved(VIEWS[view][1] if view in VIEWS else "Trace", path)
 
     def _write(self, kind: str, path: Path, look: Look, source: exports.Source) -> None:
         title = VIEWS[self._view][1]

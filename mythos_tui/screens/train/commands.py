@@ -74,7 +74,8 @@ class RunCommands(RunPicking):
             self._ask("Kill this worker?", text, lambda: self._kill(run))
 
     def _kill(self, run: RunSummary) -> None:
-        self._do("kill", run.name, lambda: control.kill_worker(run.root), "killed")
+        way = "R goes on from its latest checkpoint" if run.last_checkpoint else "L starts it anew"
+        self._do("kill", run.name, lambda: control.kill_worker(run.root), f"the worker is gone; {way}")
 
     def _ask(self, title: str, text: str, then: Callable[[], None]) -> None:
         from mythos_tui.screens.help.dialogs import ConfirmScreen
@@ -82,7 +83,7 @@ class RunCommands(RunPicking):
         self.app.push_screen(ConfirmScreen(title, text), lambda agreed: then() if agreed else None)
 
     @work(group="command")
-    async def _do(self, name: str, run: str, act: Callable[[], object], said: str = "sent") -> None:
+    async def _do(self, name: str, run: str, act: Callable[[], object], said: str = "sent; its answer follows") -> None:
         """Do a small file operation in a thread, and say how it went."""
         try:
             await asyncio.to_thread(act)

@@ -72,7 +72,7 @@ class PanelDialog(ModalScreen[None]):
         """Show the panel or leave it out."""
         rows = self.query_one(PanelRows)
         if not self._arrangement.toggle(rows.selected):
-            self.notify("One chart has to stay.", timeout=2)
+            self.notify("One chart has to stay: show another one first, then leave this one out.")
         rows.redraw()
 
     def action_move(self, by: int) -> None:

@@ -28,6 +28,15 @@ from mythos_tui.widgets.text import visible
 if TYPE_CHECKING:
     from mythos_tui.runs.snapshot import RunSnapshot
 
+NEXT = {
+    "pause": "; P lets it go on",
+    "resume": "; P pauses it again",
+    "save": "; c chats with it, i looks inside",
+    "set": "; t shows what holds now",
+    "stop": "; R goes on from there later",
+}
+"""What to do after a worker did what it was asked."""
+
 
 class TrainScreen(RunStarting, ChartViews):
     """Every run of the runs folder; commands go to the selected one."""
@@ -149,7 +158,7 @@ class TrainScreen(RunStarting, ChartViews):
         said = visible(answer.message) or ("done" if answer.ok else "refused")
         at = f" at step {answer.step}" if answer.step is not None and "step" not in said else ""
         self.app.notify(
-            f"{visible(answer.command)}: {said}{at}",
+            f"{visible(answer.command)}: {said}{at}{NEXT.get(answer.command, '') if answer.ok else ''}",
             title=visible(answer.run),
             severity="information" if answer.ok else "error",
             markup=False,

@@ -73,7 +73,7 @@ class RunStarting(RunCommands):
             return
         sources, check = await asyncio.to_thread(fork_sources, run)
         if not sources:
-            way = "w writes one now." if run.is_live else "Only a run that wrote one can be forked."
+            way = "w writes one now." if run.is_live else "Choose another run, or L starts one anew."
             said = f"There is no checkpoint to fork yet. {way}"
             self.app.notify(said, title=visible(run.name), severity="warning", markup=False)
             return
@@ -105,7 +105,7 @@ class RunStarting(RunCommands):
 
     async def _launch(self, name: str, failed: str, starting: Coroutine[Any, Any, Launched]) -> None:
         """Wait for the command line's answer; then show the run, or what it said against it."""
-        self.app.notify("starting …", title=visible(name), timeout=3, markup=False)
+        self.app.notify("starting …; it comes into the list by itself", title=visible(name), timeout=3, markup=False)
         ended = await starting
         if ended.error:
             self._show_error(f"{visible(name)} {failed}", ended.error)

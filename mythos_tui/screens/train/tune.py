@@ -107,9 +107,9 @@ class TuneDialog(ModalScreen[list[str] | None]):
         """Close with what was changed, unless something of it is wrong."""
         if self._faults:
             key, text = next(iter(self._faults.items()))
-            self.notify(f"{key}: {text}", severity="error", markup=False)
+            self.notify(f"{key}: {text}", title="Not changed: mend this first", severity="error", markup=False)
         elif not self._changes and self._live:
-            self.notify("Nothing was changed yet.", timeout=2)
+            self.notify("No setting is changed yet: type another value, then enter; esc closes.")
         else:
             self.dismiss([f"{key}={as_override(value)}" for key, value in self._changes.items()])
 

@@ -71,7 +71,7 @@ class ChartViews(WorkbenchScreen):
     def action_x_axis(self) -> None:
         """Next x axis."""
         if self.charts:
-            self.notify(f"x axis: {self.charts.next_x_axis()}", timeout=2)
+            self.notify(f"x axis: {self.charts.next_x_axis()}; x once more: the next.", timeout=2)
 
     def action_panels(self) -> None:
         """Choose the charts."""
