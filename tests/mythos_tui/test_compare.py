@@ -111,7 +111,9 @@ async def test_runs_are_laid_over_each_other(context: Context, tmp_path: Path, m
         await until(pilot, lambda: "● first" not in text_of(app) and "model.rope_theta" in text_of(app))
         await pilot.press("escape", "d", "right_square_bracket")
         await until(pilot, lambda: "loss final" not in text_of(app) and "● first" in text_of(app))
-        await pilot.press("escape", "right_square_bracket", "slash", *"odd", "enter", "p")
+        await pilot.press("escape", "right_square_bracket", "slash", *"odd")
+        await shows(pilot, "1 of 3 runs")
+        await pilot.press("enter", "p")
         await shows(pilot, "3 compared", "1 of 3 runs")
         assert app.choice.pins == ["odd"]
         await pilot.press("escape", "left_square_bracket")
@@ -127,3 +129,4 @@ async def test_without_runs_it_says_how_to_get_some(context: Context):
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("alt+5")
         await shows(pilot, "No runs yet", "Press 2 to configure")
+        assert "Pin" not in text_of(app) and "Metric" not in text_of(app), "keys of runs are not offered"

@@ -233,6 +233,8 @@ async def test_filter_narrows_the_list_and_escape_widens_it(context: Context):
         await shows(pilot, "● running  beta")
         await pilot.press("escape")
         await until(pilot, lambda: len(runs.names) == 3 and runs.selected == "beta")
+        await pilot.press("slash", *"delta")
+        await shows(pilot, "0 of 3 runs", "no match: esc shows all")
 
 
 async def test_the_selection_stays_with_its_run_when_a_newer_one_appears(context: Context):

@@ -11,19 +11,17 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from mythos_tui.actions import bindings
 from mythos_tui.messages import RunsListed, RunUpdated
 from mythos_tui.runs.snapshot import X_AXES, RunSnapshot
-from mythos_tui.runs.watcher import RunWatcher
 from mythos_tui.screens.compare.table import Row, curve_of, direction, metrics_of, results, save, settings
 from mythos_tui.screens.compare.views import ComparisonTable, MetricList, Values
 from mythos_tui.screens.picking import RunPicking
 from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.widgets.chart import LineChart, Series
 from mythos_tui.widgets.curve import Best
-from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.palette import SERIES, series_colour
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import visible
@@ -37,9 +35,7 @@ class CompareScreen(RunPicking):
 
     MODE = "compare"
     CSS_PATH = "screen.tcss"
-    AUTO_FOCUS = "#runs"
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-medium"), (46, "-tall")]  # noqa: RUF012
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (170, "-huge")]  # noqa: RUF012
+    WATCHED: ClassVar[dict[str, bool]] = {"settings": True}
     BINDINGS: ClassVar[list[BindingType]] = bindings("compare")
     help_text = (
         "Runs that are pinned (p) or selected (space), here or in Train, are laid over each other: one metric on any x axis, "
@@ -48,7 +44,6 @@ class CompareScreen(RunPicking):
 
     def __init__(self) -> None:
         super().__init__()
-        self._watcher: RunWatcher | None = None
         self._snapshots: dict[str, RunSnapshot] = {}
         self._axis = X_AXES[0]
         self._everything = False
@@ -56,9 +51,7 @@ class CompareScreen(RunPicking):
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="compare"):
             with Vertical(id="side"):
-                yield TextField(placeholder="filter by name or state", id="filter", compact=True)
-                yield Static("", id="listed", markup=False)
-                yield RunList(self.app.choice)
+                yield from self.compose_runs()
                 yield Static("Metric", classes="heading", markup=False)
                 yield MetricList()
             with Vertical(id="detail"):
@@ -72,8 +65,9 @@ class CompareScreen(RunPicking):
     def _how(self) -> str:
         return (
             "Nothing is compared yet.\n\n"
-            "Put the cursor on a run and press space to select it,\n"
-            "p to pin it: pinned runs stay here, also after a restart.\n\n"
+            "Put the cursor on a run and press space\n"
+            "to select it, or p to pin it:\n"
+            "pinned runs stay here, also after a restart.\n\n"
             "Two or more runs show what differs between them."
         )
 
@@ -84,39 +78,17 @@ class CompareScreen(RunPicking):
             "once there are two, this screen lays them over each other."
         )
 
-    def on_mount(self) -> None:
-        pace = 1.0 / self.app.settings.frames_per_second
-        self._watcher = RunWatcher(self.app.context.runs, self.post_message, settings=True, every_s=pace)
-        self._watcher.start()
-        self._look()
-
-    def on_unmount(self) -> None:
-        if self._watcher:
-            self._watcher.stop()
-
-    def on_screen_suspend(self) -> None:
-        if self._watcher:
-            self._watcher.parked = True
-
-    def on_screen_resume(self) -> None:
-        if self._watcher:
-            self._watcher.parked = False
-            self.query_one(RunList).picked()
-
     # Runs
 
     @on(RunsListed)
     def _show_runs(self, message: RunsListed) -> None:
-        self.set_class(not message.runs, "-empty")
-        self.set_class(bool(message.runs), "-some")
-        self.query_one(RunList).set_runs(message.runs)
+        self.list_runs(message.runs)
         self._look()
 
     @on(RunList.Picked)
     def _look(self) -> None:
         """Watch what is compared now."""
         runs = self.query_one(RunList)
-        self.query_one("#listed", Static).update(runs.summary(), layout=False)
         compared = [name for name in self.app.choice.compared if runs.knows(name)]
         if self._watcher:
             self._watcher.select(*compared[:MOST])
@@ -212,10 +184,6 @@ class CompareScreen(RunPicking):
             return
         self.app.say_saved("Comparison", *written)
 
-    def action_toggle_list(self) -> None:
-        """Show or hide the list of runs."""
-        self.toggle_class("-no-list")
-
     def action_toggle_table(self) -> None:
         """Show or hide the table."""
         self.toggle_class("-no-table")
@@ -231,34 +199,12 @@ class CompareScreen(RunPicking):
     def _to_chart(self) -> None:
         self.query_one("#overlay").focus()
 
-    # Filter
-
-    def action_filter(self) -> None:
-        """Show the filter's field and go into it."""
-        self.remove_class("-no-list")
-        field = self.query_one("#filter", Input)
-        field.add_class("-shown")
-        field.focus()
-
-    @on(Input.Changed, "#filter")
-    def _filter(self, event: Input.Changed) -> None:
-        self.query_one(RunList).set_filter(event.value)
-        event.input.set_class(bool(event.value) or event.input.has_focus, "-shown")
-
-    @on(Input.Submitted, "#filter")
-    def _leave_filter(self) -> None:
-        self.query_one(RunList).focus()
-
     def key_escape(self) -> None:
-        """Out of full screen; out of the filter, emptying it; else back to the list."""
-        field = self.query_one("#filter", Input)
+        """Out of full screen; else back to the list."""
         if self.maximized is not None:
             self.minimize()
-            return
-        if field.value or field.has_focus:
-            field.value = ""
-            field.remove_class("-shown")
-        self.query_one(RunList).focus()
+        else:
+            self.back_to_list()
 
 
 def _has(snapshot: RunSnapshot, metric: str) -> bool:

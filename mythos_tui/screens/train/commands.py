@@ -10,14 +10,9 @@ from textual import work
 
 from mythos.contract.errors import MythosError
 from mythos.contract.watch import RunSummary
-from mythos_tui.actions import ACTIONS
 from mythos_tui.runs import control
 from mythos_tui.screens.picking import RunPicking
-from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.widgets.text import visible
-
-OF_RUNS = {one.name.partition("(")[0] for one in ACTIONS if one.scope == "train"} - {"new_run"}
-"""What nobody can do while there is no run."""
 
 
 class RunCommands(RunPicking):
@@ -34,7 +29,7 @@ class RunCommands(RunPicking):
     # Commands to the worker
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in OF_RUNS and not (self.is_mounted and self.query_one(RunList).knows_any):
+        if not super().check_action(action, parameters):
             return False
         run = self.selected if self.is_mounted else None
         if action in ("pause", "send", "stop", "kill"):

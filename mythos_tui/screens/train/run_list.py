@@ -122,6 +122,7 @@ class RunList(Rows):
     def set_filter(self, text: str) -> None:
         """Show only runs whose name or state holds this text."""
         self.filter = text.strip().lower()
+        self.empty = "no match: esc shows all" if self.filter else ""
         self.set_runs(self._runs)
 
     def matches(self, run: RunSummary) -> bool:

@@ -13,7 +13,6 @@ from textual.widgets import Input, Static
 from mythos.contract.watch import RunSummary
 from mythos_tui.actions import bindings
 from mythos_tui.messages import CommandAcknowledged, MachineSeen, RunsListed, RunUpdated
-from mythos_tui.runs.watcher import RunWatcher
 from mythos_tui.screens.train.alerts import AlertDialog, AlertRail, full_text
 from mythos_tui.screens.train.dock import Dock
 from mythos_tui.screens.train.header import RunHeader
@@ -22,7 +21,6 @@ from mythos_tui.screens.train.notice import Notice
 from mythos_tui.screens.train.run_list import RunList
 from mythos_tui.screens.train.starting import RunStarting
 from mythos_tui.screens.train.views import ChartViews, PageArranged, StepChosen
-from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import visible
 
 if TYPE_CHECKING:
@@ -43,9 +41,7 @@ class TrainScreen(RunStarting, ChartViews):
 
     MODE = "train"
     CSS_PATH = "screen.tcss"
-    AUTO_FOCUS = "#runs"
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-medium"), (46, "-tall")]  # noqa: RUF012
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (170, "-huge")]  # noqa: RUF012
+    WATCHED: ClassVar[dict[str, bool]] = {"machine": True}
     BINDINGS: ClassVar[list[BindingType]] = bindings("train")
     help_text = (
         "Training runs live in processes of their own: leaving the workbench, or losing the terminal, does not end them. "
@@ -56,15 +52,12 @@ class TrainScreen(RunStarting, ChartViews):
         super().__init__()
         self._runs: dict[str, RunSummary] = {}
         self._wanted: str | None = None
-        self._watcher: RunWatcher | None = None
         self._snapshot: RunSnapshot | None = None
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="train"):
             with Vertical(id="side"):
-                yield TextField(placeholder="filter by name or state", id="filter", compact=True)
-                yield Static("", id="listed", markup=False)
-                yield RunList(self.app.choice)
+                yield from self.compose_runs()
             with Vertical(id="detail"):
                 yield RunHeader()
                 yield Notice()
@@ -81,44 +74,17 @@ class TrainScreen(RunStarting, ChartViews):
             "Runs train in processes of their own and appear here at once."
         )
 
-    def on_mount(self) -> None:
-        pace = 1.0 / self.app.settings.frames_per_second
-        self._watcher = RunWatcher(self.app.context.runs, self.post_message, machine=True, every_s=pace)
-        self._watcher.start()
-
-    def on_unmount(self) -> None:
-        if self._watcher:
-            self._watcher.stop()
-
-    def on_screen_suspend(self) -> None:
-        if self._watcher:
-            self._watcher.parked = True
-
-    def on_screen_resume(self) -> None:
-        if self._watcher:
-            self._watcher.parked = False
-            self._watcher.refresh()
-            self.query_one(RunList).picked()
-
     # What the watcher says
 
     @on(RunsListed)
     def _show_runs(self, message: RunsListed) -> None:
         self._runs = {run.name: run for run in message.runs}
-        self.set_class(not message.runs, "-empty")
-        self.set_class(bool(message.runs), "-some")
-        runs = self.query_one(RunList)
-        runs.set_runs(message.runs)
-        if self._wanted and runs.highlight(self._wanted):
+        self.list_runs(message.runs)
+        if self._wanted and self.query_one(RunList).highlight(self._wanted):
             self._wanted = None
-        self._say_listed()
-        self.refresh_bindings()
-
-    @on(RunList.Picked)
-    def _say_listed(self) -> None:
-        self.query_one("#listed", Static).update(self.query_one(RunList).summary(), layout=False)
         self._say_page()
 
+    @on(RunList.Picked)
     @on(PageArranged)
     def _say_page(self) -> None:
         live = sum(run.is_live for run in self._runs.values())
@@ -199,39 +165,15 @@ class TrainScreen(RunStarting, ChartViews):
         if self.charts:
             self.charts.focus_first()
 
-    # Filter
-
-    def action_filter(self) -> None:
-        """Show the filter's field and go into it."""
-        self.remove_class("-no-list")
-        field = self.query_one("#filter", Input)
-        field.add_class("-shown")
-        field.focus()
-
-    @on(Input.Changed, "#filter")
-    def _filter(self, event: Input.Changed) -> None:
-        self.query_one(RunList).set_filter(event.value)
-        event.input.set_class(bool(event.value) or event.input.has_focus, "-shown")
-        self._say_listed()
-
-    @on(Input.Submitted, "#filter")
-    def _leave_filter(self) -> None:
-        self.query_one(RunList).focus()
-        self.query_one("#filter").set_class(bool(self.query_one("#filter", Input).value), "-shown")
+    # Panes
 
     def key_escape(self) -> None:
-        """Out of full screen; out of the log's search; out of the filter, emptying it; else back to the list."""
-        field = self.query_one("#filter", Input)
+        """Out of full screen; out of the log's search; else back to the list."""
         dock = self.query_one(Dock)
         if self.maximized is not None:
             self.minimize()
         elif not (dock.has_focus_within and dock.end_search()):
-            if field.value or field.has_focus:
-                field.value = ""
-                field.remove_class("-shown")
-            self.query_one(RunList).focus()
-
-    # Panes
+            self.back_to_list()
 
     def action_dock(self, pane: str) -> None:
         """Show one of the lower panes and go there; back to the list from there."""
@@ -247,10 +189,6 @@ class TrainScreen(RunStarting, ChartViews):
     def action_toggle_dock(self) -> None:
         """Show or hide the lower panes."""
         self.toggle_class("-no-dock")
-
-    def action_toggle_list(self) -> None:
-        """Show or hide the list of runs."""
-        self.toggle_class("-no-list")
 
     @on(AlertRail.Opened)
     def _open_alert(self, event: AlertRail.Opened) -> None:
