@@ -40,7 +40,8 @@ def tiny_model(family: str, seed: int = 0, dtype: torch.dtype = torch.float32, *
     model = build_model(tiny_config(family, **settings)).eval()
     halt = getattr(model, "halt", None)
     if halt is not None:
-        torch.nn.init.normal_(halt.weight, 0.0, 0.3)
+        for parameter in filter(lambda parameter: parameter.dim() == 2, halt.parameters()):
+            torch.nn.init.normal_(parameter, 0.0, 0.3)
     return model.to(dtype)
 
 

@@ -73,11 +73,18 @@ def test_every_switch_gives_the_same_logits_at_any_number_of_loops(case: str, tm
 
 
 @pytest.mark.parametrize(
-    ("halting", "rule"), [("none", "state_delta:0.2"), ("gate", "gate:0.45"), ("act", "act"), ("act", "fixed")]
+    ("halting", "rule", "settings"),
+    [
+        ("none", "state_delta:0.2", {}),
+        ("gate", "gate:0.45", {}),
+        ("gate", "gate:0.2", {"gate_width": 6}),
+        ("act", "act", {}),
+        ("act", "fixed", {}),
+    ],
 )
 @torch.no_grad()
-def test_tokens_stop_where_ours_stop(halting: str, rule: str, tmp_path: Path) -> None:
-    source = write_checkpoint(tmp_path / "c", halting=halting)
+def test_tokens_stop_where_ours_stop(halting: str, rule: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "c", halting=halting, **settings)
     model, foreign = mythos.load(source).model, as_transformers(export_hf(source, tmp_path / "hf"))
     ids = some_ids(model.config.vocab_size)
     output = model(ids, 8, exit=make_exit(rule, model.config))

@@ -72,6 +72,7 @@ SPECIAL = [
     Case("recurrent", "state_delta", {"initial_state": "zero", "n_experts": 0, "prelude_layers": 0, "coda_layers": 0}),
     Case("recurrent", "act", OLD),
     Case("recurrent", "act", {"attention_window": 3}),
+    Case("recurrent", "gate", {"gate_width": 6}),
     Case("recurrent", "kl", {"attention": "mla", "attention_window": 2}),
     Case("recurrent", "state_delta", {"halted_tokens": "run"}),
     Case("recurrent", "confidence", {"halting": "act"}),
