@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,19 +135,25 @@ def extrapolation(setting: Setting) -> list[dict[str, Any]]:
 
 def objectives(setting: Setting, variants: Sequence[str]) -> list[dict[str, Any]]:
     """Per variant, seed and task: accuracy at multiples of the full loops, also on harder questions; the loops of the
-    calibrated rule that saves most."""
+    calibrated rule that saves most. What was measured is kept beside the models, and found again."""
     rows = []
     for variant in variants:
         for name, model in setting.models(*VARIANTS[variant]):
             setting.progress(f"{variant}, seed {model.seed}, {name}")
-            loops, rules = loops_of(model), rules_of(setting, model)
-            row: dict[str, Any] = {"variant": variant, "seed": model.seed, "task": name, "loss": model.loss}
-            for times in DEEPER:
-                row[f"accuracy_{times}x"] = setting.answers(model, TASKS[name], False, times * loops).accuracy
-                row[f"harder_{times}x"] = setting.answers(model, TASKS[name], True, times * loops).accuracy
-            exit = rules[0] if rules else "fixed"
-            full = setting.answers(model, TASKS[name], False, loops)
-            rows.append(
-                row | {"exit": exit} | beside(full, setting.answers(model, TASKS[name], False, loops, exit), loops)
-            )
+            kept = setting.folder / f"{model.path.name}-{setting.count}-{setting.target:g}-{'-'.join(setting.rules)}.json"
+            if not kept.exists():
+                kept.write_text(json.dumps(_compared(setting, name, model)), encoding="utf-8")
+            row = {"variant": variant, "seed": model.seed, "task": name, "loss": model.loss}
+            rows.append(row | json.loads(kept.read_text(encoding="utf-8")))
     return rows
+
+
+def _compared(setting: Setting, name: str, model: Trained) -> dict[str, Any]:
+    loops, rules = loops_of(model), rules_of(setting, model)
+    row: dict[str, Any] = {}
+    for times in DEEPER:
+        row[f"accuracy_{times}x"] = setting.answers(model, TASKS[name], False, times * loops).accuracy
+        row[f"harder_{times}x"] = setting.answers(model, TASKS[name], True, times * loops).accuracy
+    exit = rules[0] if rules else "fixed"
+    full = setting.answers(model, TASKS[name], False, loops)
+    return row | {"exit": exit} | beside(full, setting.answers(model, TASKS[name], False, loops, exit), loops)
