@@ -20,7 +20,7 @@ from mythos.data.loader import HeldOutDocument
 from mythos.evals.bits import Evaluation, evaluate
 from mythos.evals.depth_rules import RulePoint, label, longest_windows, mean_span, measured
 from mythos.evals.depth_thresholds import Choice, ladder, would_run
-from mythos.evals.gate_fit import WIDTH, GateFitter
+from mythos.evals.gate_fit import GateFitter, gate_width
 from mythos.infer.exits import exits_of, make_exit
 from mythos.models.build import Model
 from mythos.models.halting import GateRule, Halt
@@ -28,8 +28,8 @@ from mythos.models.recurrent import RecurrentModel
 
 MARGINS = (0.1, 1, 10)
 """What reading out too early may cost a token for the gate to call it little, in targets: most tokens cost nothing."""
-LEAST = (1, 2, 3)
-"""Where only answers are asked for: loops after which other tokens may stop."""
+LEAST, LATER = (1, 2, 3), (5, 8)
+"""Where only answers are asked for: loops after which other tokens may stop; later ones where none of the first will do."""
 ROUNDS = 3
 """Times that a gate is fitted, each to what was seen under the ones before as well (Ross et al. 2011, DAgger)."""
 
@@ -146,10 +146,12 @@ def _fit_gate(model: RecurrentModel, half: _Half, target: float, progress: Calla
     """Give the model the probe that saves most on this half."""
     progress("observing states for the gate")
     fitter = GateFitter(model, half.pieces, half.loops, half.answers)
-    model.config = model.config.model_copy(update={"halting": "gate", "gate_width": WIDTH})
+    model.config = model.config.model_copy(update={"halting": "gate", "gate_width": gate_width(model.config)})
     best, saved = None, -math.inf
-    kinds = [(margin, 1) for margin in MARGINS] if half.answers is None else [(1, least) for least in LEAST]
+    kinds = [(margin, 1) for margin in MARGINS] if half.answers is None else [(1, least) for least in LEAST + LATER]
     for margin, least in kinds:
+        if least in LATER and saved > 0:
+            break
         progress(
             f"fitting the gate to ε = {margin * target:g}" + (f", others from loop {least} on" if half.answers else "")
         )

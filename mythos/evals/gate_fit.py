@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mythos.contract.config import RecurrentConfig
 from mythos.data.answers import IGNORED, Answers
 from mythos.evals.bits import batches, pad
 from mythos.models.cache import within_window
@@ -28,8 +29,11 @@ from mythos.models.rope import Positions
 
 RIDGE = 1e-5
 """Weight of the squared norm of the probe, so that classes that separate have an optimum."""
-WIDTH = 8
-"""Hidden width of a probe: read-outs that are sure lie on all sides of those that are not, which no single plane parts."""
+
+
+def gate_width(config: RecurrentConfig) -> int:
+    """Hidden width of a probe: read-outs that are sure lie on all sides of those that are not, which no single plane parts."""
+    return max(1, config.width // 8)
 
 
 class Record:
@@ -126,7 +130,7 @@ class GateFitter:
         """
         after, before = self.states.chunk(2, dim=1)
         label = torch.where(self.costs < -0.5, self.costs <= -least, self.costs < epsilon).float()
-        probe = Halt(self.model.config.width, WIDTH)
+        probe = Halt(self.model.config.width, gate_width(self.model.config))
         draw = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for parameter in probe.parameters():
