@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from mythos.cli import (
+    asking,
     calibrating,
     doctor,
     evaluating,
@@ -71,6 +72,7 @@ shipped.command("gguf")(exporting.gguf)
 study.command("halting")(studying.halting)
 study.command("extrapolation")(studying.extrapolation)
 study.command("objectives")(studying.objectives)
+study.command("ask")(asking.ask)
 laws.command("fit")(scaling.fit)
 laws.command("plan")(scaling.plan)
 cluster.command("slurm")(launching.slurm)

@@ -85,5 +85,13 @@ def test_the_command_trains_once_and_writes_its_reports(tmp_path: Path, monkeypa
     assert len(list((tmp_path / "models").iterdir())) == 1
     rows = json.loads((tmp_path / "out" / "extrapolation.json").read_text())
     assert [(r["split"], r["loops"]) for r in rows][:5] == [*(("trained", n) for n in (2, 4, 8, 16)), ("harder", 2)]
+    model = next((tmp_path / "models").iterdir())
+    asked = ["study", "ask", str(model), "--loops", "2,4", "--questions", "16", "--exit", "state_delta:0.1", "--json"]
+    rows = json.loads(CliRunner().invoke(app, asked).output)["rows"]
+    assert [(r["task"], r["split"], len(r["accuracy"])) for r in rows] == [
+        ("parity", "trained", 2),
+        ("parity", "harder", 2),
+    ]
+    assert all(1 <= r["executed"] <= 4 and 0 <= r["stopped"] <= 1 for r in rows)
     refused = CliRunner().invoke(app, ["study", "halting", "--tasks", "party"])
     assert refused.exit_code and "no task 'party'" in str(refused.exception)
