@@ -13,20 +13,28 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = sorted(path.parent for path in (ROOT / "checkpoints").glob("*/manifest.json"))
 
 
-def test_the_quickstart_is_shipped() -> None:
-    assert ROOT / "checkpoints" / "quickstart" in SHIPPED
-
-
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_a_shipped_checkpoint_is_small_explained_and_writes_python(path: Path) -> None:
+def test_a_shipped_checkpoint_is_small_and_explained(path: Path) -> None:
     assert sum(file.stat().st_size for file in path.iterdir()) <= 12_000_000
-    checkpoint = mythos.load(path)
     card = (path / "README.md").read_text()
-    assert "mythos train" in card and f"{parameters(checkpoint.config.model).total:,}" in card
+    assert "mythos train" in card and f"{parameters(mythos.load(path).config.model).total:,}" in card
+
+
+def test_the_quickstart_writes_python() -> None:
+    checkpoint = mythos.load(ROOT / "checkpoints" / "quickstart")
     answer = list(mythos.generate(checkpoint, "import os\nimport sys\n\n\ndef main(", max_tokens=24, temperature=0))
     assert len({token.loops for token in answer}) > 1
     text = "".join(token.text for token in answer)
     assert ")" in text and ":" in text
+
+
+def test_the_reasoner_answers_and_takes_longer_for_more_steps() -> None:
+    checkpoint, loops = mythos.load(ROOT / "checkpoints" / "reasoner"), []
+    for question, right in (("Az?", "B"), ("Az?.x?.y?", "A"), ("Az?.x?.y?.z?.x?.y?.x?", "A"), ("3+4?.*2?.+1?", "0")):
+        (token,) = mythos.generate(checkpoint, question)
+        assert token.text == right, question
+        loops.append(token.loops)
+    assert loops[0] < loops[1] < loops[2]
 
 
 def test_depth_and_entropies_of_the_shipped_checkpoint_can_be_traced() -> None:

@@ -122,7 +122,8 @@ class Halt(nn.Module):
 
     def __init__(self, width: int, hidden: int = 0) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.zeros(1, hidden or width)), nn.Parameter(torch.zeros(1))
+        line = nn.Linear(hidden or width, 1)
+        self.weight, self.bias = line.weight, line.bias
         self.hidden = nn.Linear(2 * width, hidden) if hidden else None
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:

@@ -140,7 +140,9 @@ def objectives(setting: Setting, variants: Sequence[str]) -> list[dict[str, Any]
     for variant in variants:
         for name, model in setting.models(*VARIANTS[variant]):
             setting.progress(f"{variant}, seed {model.seed}, {name}")
-            kept = setting.folder / f"{model.path.name}-{setting.count}-{setting.target:g}-{'-'.join(setting.rules)}.json"
+            kept = (
+                setting.folder / f"{model.path.name}-{setting.count}-{setting.target:g}-{'-'.join(setting.rules)}.json"
+            )
             if not kept.exists():
                 kept.write_text(json.dumps(_compared(setting, name, model)), encoding="utf-8")
             row = {"variant": variant, "seed": model.seed, "task": name, "loss": model.loss}

@@ -81,7 +81,7 @@ def test_the_probe_learns_what_can_be_told_of_a_state() -> None:
         fitter.costs = (score <= 0).float()
         after, before = fitter.states.chunk(2, dim=1)
         said = fitter.fit(0.5)(before, after) > 0
-        assert float((said == (score > 0)).double().mean()) > 0.97
+        assert float((said == (score > 0)).double().mean()) > 0.93
 
 
 def test_a_token_may_stop_once_the_state_before_its_last_loop_was_right_as_well() -> None:
