@@ -34,10 +34,7 @@ def ask(
     loaded = mythos.load(locate_checkpoint(checkpoint, runs))
     if not isinstance(loaded.model, RecurrentModel) or not loaded.config.data.answers_only:
         raise ConfigError(f"{checkpoint} was not trained to answer questions.", "Train configs/train/reasoner.yaml.")
-    try:
-        depths = [int(n) for n in loops.split(",")]
-    except ValueError:
-        raise ConfigError(f"--loops {loops!r} is no list of whole numbers.", "For example: 8,16,32.") from None
+    depths = _depths(loops)
     rows = _rows(loaded, loaded.config.data.task if tasks is None else tasks, depths, exit, questions)
     if as_json:
         print_json({"checkpoint": str(loaded.path), "rows": rows})
@@ -51,6 +48,16 @@ def ask(
         accuracies = "".join(f"{100 * value:7.1f}%" for value in row["accuracy"])
         stopped = f"{100 * row['stopped']:6.1f}%{row['executed']:10.2f}{row['correlation']:13.3f}"
         print(f"{row['task']:<10} {row['split']:<9}{accuracies}  {row['exit']:<16}{stopped}")
+
+
+def _depths(loops: str) -> list[int]:
+    try:
+        depths = [int(n) for n in loops.split(",")]
+    except ValueError:
+        depths = []
+    if not depths or min(depths) < 1:
+        raise ConfigError(f"--loops {loops!r} is no list of numbers from 1 on.", "For example: 8,16,32.")
+    return depths
 
 
 def _rows(loaded: Any, names: str, depths: list[int], exit: str | None, count: int) -> list[dict[str, Any]]:

@@ -93,5 +93,7 @@ def test_the_command_trains_once_and_writes_its_reports(tmp_path: Path, monkeypa
         ("parity", "harder", 2),
     ]
     assert all(1 <= r["executed"] <= 4 and 0 <= r["stopped"] <= 1 for r in rows)
+    refused = CliRunner().invoke(app, ["study", "ask", str(model), "--loops", "0,4"])
+    assert "'0,4' is no list of numbers from 1 on" in str(refused.exception)
     refused = CliRunner().invoke(app, ["study", "halting", "--tasks", "party"])
     assert refused.exit_code and "no task 'party'" in str(refused.exception)
