@@ -430,6 +430,7 @@ class InferConfig(Section):
         0.95, "Sample among the likeliest tokens that hold this share of probability.", "probability", gt=0, le=1
     )
     max_tokens: int = setting(200, "Most tokens to generate.", "tokens", ge=1, le=1_000_000)
+    stop: tuple[str, ...] = setting((), "Texts that end an answer and are left out of it.")
 
     @model_validator(mode="after")
     def _exits_parse(self) -> InferConfig:

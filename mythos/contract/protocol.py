@@ -1,4 +1,4 @@
-"""What the workbench and the inference worker say to each other: one JSON object per line, version 2.
+"""What the workbench and the inference worker say to each other: one JSON object per line, version 3.
 
 Commands go to the worker's stdin, events come from its stdout. `id` ties the events of an answer to its command.
 Every command is answered by any number of events and then exactly one of `done`, `error`, or the result of its kind
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-VERSION = 2
+VERSION = 3
 
 
 class Message(BaseModel):
@@ -33,7 +33,8 @@ class Generate(Message):
     """Continue a text: `head`, then what fits of `history`, then `prompt`.
 
     Where the whole leaves less than a quarter of the context to the answer, pieces of `history` are left out, oldest first.
-    `stop` lists texts that end the answer and are left out of it. `loops` 0 and `exit` "" mean the checkpoint's own defaults.
+    `stop` lists texts that end the answer and are left out of it, beside those of the checkpoint. None, `loops` 0 and
+    `exit` "" mean the checkpoint's own defaults; a `seed` of None is another one every time.
     """
 
     kind: Literal["generate"] = "generate"
@@ -42,10 +43,10 @@ class Generate(Message):
     head: str = ""
     history: list[str] = []
     stop: list[str] = []
-    max_tokens: int = Field(200, ge=1, le=1_000_000)
-    temperature: float = Field(0.8, ge=0, le=10)
-    top_k: int = Field(0, ge=0)
-    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    temperature: float | None = Field(None, ge=0, le=10)
+    top_k: int | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
     min_p: float = Field(0.0, ge=0, le=1)
     repetition_penalty: float = Field(1.0, ge=0.1, le=10)
     loops: int = Field(0, ge=0, le=1024)
@@ -112,7 +113,10 @@ class Hello(Message):
 
 
 class Ready(Message):
-    """A checkpoint is loaded. `exits` are the rules that it takes, with a threshold where one was calibrated for it."""
+    """A checkpoint is loaded. `exits` are the rules that it takes, with a threshold where one was calibrated for it.
+
+    `temperature` to `max_tokens` are what `generate` takes where it is not told another.
+    """
 
     kind: Literal["ready"] = "ready"
     id: str
@@ -125,6 +129,10 @@ class Ready(Message):
     max_loops: int
     exit: str
     exits: list[str]
+    temperature: float
+    top_k: int
+    top_p: float
+    max_tokens: int
     seconds: float
 
 

@@ -105,7 +105,7 @@ def generate(
     seed: int | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> TextGeneration:
-    """Continue a text, token by token, until end of text, a text of `stop`, `max_tokens`, or the model's context is full.
+    """Continue a text, token by token, until end of text, a text of `stop` or of `infer.stop`, `max_tokens`, or a full context.
 
     The text is `head`, `history` and `prompt`; pieces of history are left out, oldest first, until a quarter of the context
     (or `max_tokens`, if that is less) is left to the answer. What is None comes from `checkpoint.config.infer`; `loops` 0 is
@@ -128,7 +128,7 @@ def generate(
     depth = loops_of(checkpoint, loops)
     ends = {tokenizer.eot}
     steps = generate_ids(checkpoint.model, ids, most, sampling, depth, rule, ends, generator_of(seed), should_stop)
-    return TextGeneration(tokenizer, ids, left_out, steps, StopTexts(stop))
+    return TextGeneration(tokenizer, ids, left_out, steps, StopTexts((*infer.stop, *stop)))
 
 
 def generator_of(seed: int | None) -> torch.Generator:

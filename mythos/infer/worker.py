@@ -274,6 +274,10 @@ def _ready(id: str, checkpoint: Checkpoint, seconds: float) -> protocol.Ready:
         max_loops=getattr(model, "max_loops", 1),
         exit=resolve_exit(infer.exit, model),
         exits=[calibrated.get(name, name) for name in exits_of(model)],
+        temperature=infer.temperature,
+        top_k=infer.top_k,
+        top_p=infer.top_p,
+        max_tokens=infer.max_tokens,
         seconds=seconds,
     )
 

@@ -7,6 +7,7 @@ takes the characters of a special token, such as `<|endoftext|>`, for that token
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -126,7 +127,8 @@ def _modelfile(name: str, infer: InferConfig, context: int) -> str:
         "num_ctx": context,
         "num_predict": infer.max_tokens,
     }
-    parameters = "".join(f"PARAMETER {key} {value}\n" for key, value in settings.items())
+    lines = [*settings.items(), *(("stop", json.dumps(stop, ensure_ascii=False)) for stop in infer.stop)]
+    parameters = "".join(f"PARAMETER {key} {value}\n" for key, value in lines)
     return f'{MODELFILE}FROM ./{name}\nTEMPLATE """{{{{ .Prompt }}}}"""\n{parameters}'
 
 

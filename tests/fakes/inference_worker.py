@@ -59,7 +59,9 @@ def load(id: str, path: str) -> None:
         "exit": "fixed" if dense else "act",
         "exits": exits,
     }
-    say("ready", id=id, path=path, seconds=0.01, **facts, **depth)
+    greedy = "greedy" in name
+    own = {"temperature": 0.0 if greedy else 0.8, "top_k": 0, "top_p": 0.95, "max_tokens": 3 if greedy else 200}
+    say("ready", id=id, path=path, seconds=0.01, **facts, **depth, **own)
 
 
 def split(text: str) -> list[str]:
@@ -185,7 +187,7 @@ def sweep(id: str, text: str, loops: int, **_: Any) -> None:
 def main() -> None:
     threading.Thread(target=listen, daemon=True).start()
     print("fake worker: starting", file=sys.stderr, flush=True)
-    say("hello", version=2)
+    say("hello", version=3)
     while (command := commands.get()) is not None and command["kind"] != "quit":
         kind = command.pop("kind")
         {"load": load, "generate": generate, "trace": trace, "attention": attention, "sweep": sweep}[kind](**command)

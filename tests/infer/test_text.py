@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import mythos
@@ -60,6 +62,16 @@ def test_an_answer_ends_at_a_stop_text(checkpoint: Checkpoint) -> None:
     answer = mythos.generate(checkpoint, PROMPT, temperature=0, max_tokens=30, stop=[stop])
     assert "".join(token.text for token in answer) == whole[: whole.index(stop)]
     assert answer.reason == "stop"
+
+
+def test_a_checkpoint_may_bring_texts_that_end_its_answers(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    whole = "".join(token.text for token in mythos.generate(checkpoint, PROMPT, temperature=0, max_tokens=30))
+    own, given = whole[9:12], whole[4:6]
+    model = mythos.load(write_checkpoint(tmp_path / "act", halting="act", infer={"stop": [own]}))
+    answer = mythos.generate(model, PROMPT, temperature=0, max_tokens=30)
+    assert "".join(token.text for token in answer) == whole[: whole.index(own)] and answer.reason == "stop"
+    sooner = mythos.generate(model, PROMPT, temperature=0, max_tokens=30, stop=[given])
+    assert "".join(token.text for token in sooner) == whole[: min(whole.index(own), whole.index(given))]
 
 
 def test_the_oldest_history_is_left_out_and_the_rest_is_read_whole(checkpoint: Checkpoint) -> None:

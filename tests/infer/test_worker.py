@@ -113,6 +113,7 @@ def test_load_describes_the_checkpoint_and_is_instant_again(worker: Client, fold
     assert ready.seconds < 0.05
     assert (ready.family, ready.step, ready.context, ready.loops, ready.max_loops) == ("recurrent", 7, 2048, 5, 8)
     assert (ready.exit, ready.exits) == ("act", ["fixed", "act", "confidence", "kl:0.02", "state_delta"])
+    assert (ready.temperature, ready.top_k, ready.top_p, ready.max_tokens) == (0.8, 0, 0.95, 200)
     manifest = json.loads((folder / "act" / "manifest.json").read_text())
     assert ready.parameters == manifest["parameters"]
     (dense,) = worker.ask(protocol.Load(id="dense", path=str(folder / "dense")))

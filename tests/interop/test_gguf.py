@@ -188,7 +188,7 @@ def replace(file: Path, contents: bytes) -> None:
 
 
 def test_the_modelfile_samples_as_the_checkpoint_says(tmp_path: Path) -> None:
-    infer = {"temperature": 0.7, "top_k": 40, "top_p": 0.9, "max_tokens": 2_000_000 // 2}
+    infer = {"temperature": 0.7, "top_k": 40, "top_p": 0.9, "max_tokens": 2_000_000 // 2, "stop": ["\n", '"Q']}
     source = write_checkpoint(tmp_path / "model", "dense", infer=infer, **SHAPE, context=48)
     done = export_gguf(source, tmp_path / "my model.gguf")
     assert done.modelfile == tmp_path / "Modelfile"
@@ -202,6 +202,8 @@ def test_the_modelfile_samples_as_the_checkpoint_says(tmp_path: Path) -> None:
         "PARAMETER repeat_penalty 1",
         "PARAMETER num_ctx 48",
         "PARAMETER num_predict 1000000",
+        'PARAMETER stop "\\n"',
+        'PARAMETER stop "\\"Q"',
     ]
 
 

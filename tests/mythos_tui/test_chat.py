@@ -144,6 +144,25 @@ async def test_a_wrong_value_is_flagged_beside_the_field_and_not_sent(workbench:
         await until(pilot, lambda: screen.focused is screen.query_one("#threshold"))
 
 
+async def test_an_empty_field_is_what_the_checkpoint_does_by_itself(workbench: Any) -> None:
+    """A checkpoint made for short answers was sampled for 200 tokens at a temperature of 0.8, as every other."""
+    async with workbench("greedy").run_test() as pilot:
+        screen = await open_chat(pilot)
+        await until(pilot, lambda: screen.ready is not None and screen.ready.max_tokens == 3)
+        assert screen.query_one("#max_tokens", Input).placeholder == "default 3"
+        assert screen.query_one("#temperature", Input).placeholder == "default 0"
+        assert screen.query_one("#top_k", Input).placeholder == "default all"
+        await send(pilot, "one")
+        await finished(pilot, screen)
+        answer = screen.conversation.turns[-1].answers[0]
+        assert len(answer.tokens) == 3
+        assert (answer.settings["temperature"], answer.settings["max_tokens"]) == (0.0, 3)
+        screen.query_one("#max_tokens", Input).value = "5"
+        await send(pilot, "two")
+        await finished(pilot, screen)
+        assert len(screen.conversation.turns[-1].answers[0].tokens) == 5
+
+
 @pytest.mark.parametrize(
     ("name", "text", "fault"),
     [
@@ -153,6 +172,7 @@ async def test_a_wrong_value_is_flagged_beside_the_field_and_not_sent(workbench:
         ("max_tokens", "0", "at least 1"),
         ("seed", "", None),
         ("top_k", "", None),
+        ("min_p", "", "a number"),
     ],
 )
 def test_bounds_come_from_the_protocol(name: str, text: str, fault: str | None) -> None:

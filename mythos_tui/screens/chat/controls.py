@@ -28,13 +28,19 @@ SIGNS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One number of `Generate`: its name there, its label, and what an empty field means."""
+    """One number of `Generate`: its name there, its label, and what an empty field means: what the checkpoint does by itself
+    (`own`), or `empty`, shown as the placeholder."""
 
     name: str
     label: str
     whole: bool
     empty: Any = None
     placeholder: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether checkpoints come with a value of their own."""
+        return self.name in Ready.model_fields
 
     @property
     def bounds(self) -> list[tuple[str, float]]:
@@ -46,7 +52,14 @@ class Setting:
     def default(self) -> str:
         """The protocol's own default, as typed."""
         value = Generate.model_fields[self.name].default
-        return "" if value is None or (self.empty is not None and value == self.empty) else f"{value:g}"
+        return "" if self.placeholder else f"{value:g}"
+
+    def hint(self, ready: Ready | None) -> str:
+        """What stands in the empty field: the checkpoint's own value where it has one."""
+        if ready is None or not self.own:
+            return self.placeholder
+        value = getattr(ready, self.name)
+        return "default all" if self.name == "top_k" and not value else f"default {value:g}"
 
     def parse(self, text: str) -> Any:
         """The value, or ValueError with a few words on what is allowed."""
@@ -66,12 +79,12 @@ class Setting:
 
 
 SAMPLING = (
-    Setting("temperature", "temperature", False),
-    Setting("top_k", "top-k", True, 0, "all"),
-    Setting("top_p", "top-p", False),
+    Setting("temperature", "temperature", False, None, "default"),
+    Setting("top_k", "top-k", True, None, "default"),
+    Setting("top_p", "top-p", False, None, "default"),
     Setting("min_p", "min-p", False),
     Setting("repetition_penalty", "repetition", False),
-    Setting("max_tokens", "max tokens", True),
+    Setting("max_tokens", "max tokens", True, None, "default"),
     Setting("seed", "seed", True, None, "random"),
 )
 LOOPS = Setting("loops", "loops", True, 0, "default")
@@ -103,10 +116,10 @@ class Controls(VerticalScroll, can_focus=False):
     """The side panel. `read()` is what `Generate` (or with `sampling=False` a trace) takes, or None where a value is wrong."""
 
     help_text = (
-        "Temperature 0 always takes the most likely token. Top-k keeps that many likeliest tokens, top-p the likeliest that "
-        "hold this share of probability, min-p those with this share of the likeliest one's. Repetition above 1 makes tokens "
-        "that the text holds already less likely. The same seed gives the same text. "
-        "Loops is the most that a token may take; the exit rule decides when a token stops earlier."
+        "An empty field is what the checkpoint does by itself. Temperature 0 always takes the most likely token. Top-k keeps "
+        "that many likeliest tokens, top-p the likeliest that hold this share of probability, min-p those with this share of the "
+        "likeliest one's. Repetition above 1 makes tokens that the text holds already less likely. The same seed gives the same "
+        "text. Loops is the most that a token may take; the exit rule decides when a token stops earlier."
     )
 
     class Leave(Message):
@@ -152,7 +165,10 @@ class Controls(VerticalScroll, can_focus=False):
         rules = rules_of(ready) if ready and can_loop else [""]
         choices = [(rule or default, rule) for rule in rules]
         self._rules = rules
-        self.query_one("#loops", Input).placeholder = f"default ({ready.loops})" if ready and can_loop else "default"
+        for one in self._settings:
+            self.query_one(f"#{one.name}", Input).placeholder = one.hint(
+                ready if one is not LOOPS or can_loop else None
+            )
         if repr(choices) != self._defaults:
             select = self.query_one("#exit", Select)
             kept = select.value

@@ -94,7 +94,7 @@ class Conversing(CheckpointScreen):
         self.conversation.turns.append(turn)
         sent = {"head": parts.head, "history": list(parts.history), "prompt": parts.prompt, "stop": box.template.stop}
         for side in range(len(self.sides)):
-            turn.answers.append(self._answer_of(side, self._at_depth(values, side)))
+            turn.answers.append(self._answer_of(side, self._for_side(values, side)))
         row = self._row(turn)
         await self.query_one(Transcript).mount(row)
         self.query_one(Transcript).anchor()
@@ -115,10 +115,12 @@ class Conversing(CheckpointScreen):
             return None
         return self.read_settings()
 
-    def _at_depth(self, values: dict[str, Any], side: int) -> dict[str, Any]:
+    def _for_side(self, values: dict[str, Any], side: int) -> dict[str, Any]:
+        """With the side's depth, and its checkpoint's own sampling where that is known and no other was typed."""
         depth, ready = self.sides[side].depth, self.ready_of(side)
+        own = {name: getattr(ready, name, None) if value is None else value for name, value in values.items()}
         dense = ready is not None and ready.max_loops <= 1
-        return {**values, "loops": 0 if dense else int(depth.loops or 0), "exit": "" if dense else depth.exit}
+        return {**own, "loops": 0 if dense else int(depth.loops or 0), "exit": "" if dense else depth.exit}
 
     def _answer_of(self, side: int, settings: dict[str, Any]) -> Answer:
         path = self.checkpoint_of(side)
