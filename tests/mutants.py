@@ -165,8 +165,8 @@ MUTANTS = (
     mutant(
         "a gate that is told that what is right after a loop may stop",
         "evals/gate_fit.py",
-        "torch.maximum(costs[loop], costs[loop + 1])",
-        "costs[loop + 1]",
+        "torch.stack((costs[loop + 1], costs[loop]), dim=-1)",
+        "torch.stack((costs[loop + 1], costs[loop + 1]), dim=-1)",
         "tests/evals/test_calibration.py",
     ),
     mutant(

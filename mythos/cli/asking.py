@@ -66,7 +66,7 @@ def _rows(loaded: Any, names: str, depths: list[int], exit: str | None, count: i
     from mythos.study.measure import answer, questions
 
     rule, rows = exit or loaded.config.infer.exit, []
-    for task, _ in find_tasks(names):
+    for task in dict.fromkeys(task for task, _ in find_tasks(names)):
         for split, difficulties in (("trained", task.trained), ("harder", task.harder)):
             asked = questions(task, difficulties, count, loaded.path / "tokenizer.json")
             found = [answer(loaded.model, asked, n).beyond(difficulties.start) for n in depths]

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mythos.cli.options import DEFAULT_RUNS, CheckpointPath, Json, Runs, locate_checkpoint, print_json, quantity, say
+from mythos.cli.options import (
+    DEFAULT_RUNS,
+    CheckpointPath,
+    Json,
+    Rules,
+    Runs,
+    chosen_rules,
+    locate_checkpoint,
+    print_json,
+    quantity,
+    say,
+)
 from mythos.contract.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -27,13 +38,19 @@ def calibrate(
         int | None, typer.Option("--loops", min=2, max=1024, help="Full depth; left out, that of chat.")
     ] = None,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=64, help="Held-out tokens, for both halves.")] = 8192,
+    rules: Rules = "",
+    own: Annotated[
+        bool,
+        typer.Option("--own", help="Gate: judge a token by its own prediction, not by what later ones see of it."),
+    ] = False,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
     """Choose when tokens may stop, on held-out text: what chat and generate then do by default.
 
     One half of the text fits the gate (a probe of the state) and chooses the threshold of every exit rule; the other
-    measures loops and FLOPs saved, the rule's own cost included.
+    measures loops and FLOPs saved, the rule's own cost included. With --own, loops follow how predictable a token is, at
+    some more of them.
     """
     import mythos
     from mythos.cli.sweeping import Progress
@@ -46,10 +63,21 @@ def calibrate(
             f"{path} can still be trained on, and a changed model would not fit its state.",
             "Give --to DST for a calibrated copy without training state.",
         )
+    only, progress = chosen_rules(rules), Progress()
     loaded = mythos.load(path)
     documents, context = own_documents(loaded, max_tokens)
     depth = loops or loaded.config.infer.loops or None
-    found = measure(loaded.model, documents, context, target, loops=depth, max_tokens=max_tokens, progress=Progress())
+    found = measure(
+        loaded.model,
+        documents,
+        context,
+        target,
+        loops=depth,
+        max_tokens=max_tokens,
+        only=only,
+        careful=not own,
+        progress=progress,
+    )
     written = save_calibrated(loaded, found, to or path)
     if as_json:
         print_json({"checkpoint": str(written), **facts(found)})

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from mythos.contract.checkpoints import find_checkpoint
+from mythos.contract.config import EXIT_RULES
+from mythos.contract.errors import ConfigError
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of runs.", envvar="MYTHOS_RUNS")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -25,7 +27,16 @@ Exit = Annotated[
     str | None,
     typer.Option("--exit", metavar="RULE", help="auto, act, fixed, gate:P, confidence:P, kl:EPS or state_delta:EPS."),
 ]
+Rules = Annotated[str, typer.Option("--rules", metavar="RULE[,RULE]…", help="Exit rules to calibrate; empty is all.")]
 DEFAULT_RUNS = Path("runs")
+
+
+def chosen_rules(rules: str) -> tuple[str, ...]:
+    """Names of exit rules from `--rules`. Raises ConfigError for an unknown one."""
+    chosen = tuple(rules.split(",")) if rules else ()
+    if unknown := [rule for rule in chosen if rule not in EXIT_RULES]:
+        raise ConfigError(f"--rules: there is no rule {unknown[0]!r}.", f"Choose from {', '.join(EXIT_RULES)}.")
+    return chosen
 
 
 def locate_checkpoint(name: str, runs: Path) -> Path:

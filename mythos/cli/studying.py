@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mythos.cli.charts import Line, draw
-from mythos.cli.options import Overrides, say
-from mythos.contract.config import EXIT_RULES
+from mythos.cli.options import Overrides, Rules, chosen_rules, say
 from mythos.contract.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ Count = Annotated[int, typer.Option("--questions", min=16, help="Questions per t
 Models = Annotated[Path, typer.Option("--models", metavar="DIR", help="Where trained models are kept and found again.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that the report is written into.")]
 Target = Annotated[float, typer.Option("--target", min=0, help="Nats per answer that stopping early may cost.")]
-Rules = Annotated[str, typer.Option("--rules", metavar="RULE[,RULE]…", help="Exit rules to calibrate; empty is all.")]
 FIVE, THREE = "1,2,3,4,5", "shells,headings,parity"
 MODELS, OUT = Path("runs/study"), Path("docs/studies")
 
@@ -52,9 +50,7 @@ def _setting(
     names = tuple(tasks.split(","))
     if unknown := [name for name in names if name not in TASKS]:
         raise ConfigError(f"--tasks: there is no task {unknown[0]!r}.", f"Choose from {', '.join(TASKS)}.")
-    chosen = tuple(rules.split(",")) if rules else ()
-    if unknown := [rule for rule in chosen if rule not in EXIT_RULES]:
-        raise ConfigError(f"--rules: there is no rule {unknown[0]!r}.", f"Choose from {', '.join(EXIT_RULES)}.")
+    chosen = chosen_rules(rules)
     setting = Setting(config, tuple(overrides or ()), numbers, names, count, models, target, chosen, Progress())
     if setting.config().model.family != "recurrent" or not setting.config().data.answers_only:
         raise ConfigError(f"{config} is no recipe for a study.", "It needs a recurrent model and data.answers_only.")

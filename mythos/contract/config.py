@@ -204,6 +204,9 @@ class SourceConfig(Section):
     task_skew: float = setting(
         0.0, "synthetic: examples of difficulty d are made with weight d^−skew; 0 is all alike.", "", ge=0, le=10
     )
+    task_ends: bool = setting(
+        False, "synthetic: ask the last question of a line with = in place of ?; its answer ends the line."
+    )
     max_documents: int = setting(
         0,
         "hf, synthetic: documents to take; 0 is all of a dataset, and 10,000 made-up ones.",
@@ -388,6 +391,10 @@ class ObjectiveConfig(Section):
     )
     mixed_exits: float = setting(
         0.0, "depth_supervised: share of the steps in which every token stops at a depth of its own.", "", ge=0, le=1
+    )
+    mixed_exits_spare: bool = setting(
+        False,
+        "mixed exits, with data.answers_only: tokens that are asked for something run all loops, only others stop.",
     )
     ponder_cost: float = setting(0.01, "act: weight of the ponder cost.", "nats/loop", ge=0, le=10)
     ponder_anneal_steps: int = setting(

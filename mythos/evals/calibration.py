@@ -99,12 +99,14 @@ def calibrate(
     loops: int | None = None,
     max_tokens: int | None = None,
     only: Sequence[str] = (),
+    careful: bool = True,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Calibration:
     """Fit the gate and every rule's threshold for at most `target` nats per token lost against `loops` loops.
 
     The gate is put into the model and its configuration, but for models with ACT. Over the longest windows that hold about
-    `max_tokens` tokens; `only` names the rules to be tried, where that is not all. Raises ConfigError for a dense model, a
+    `max_tokens` tokens; `only` names the rules to be tried, where that is not all. A gate that is not `careful` judges a token
+    by its own read-out alone, not by what later tokens go on seeing of it (see `gate_fit`). Raises ConfigError for a dense model, a
     single loop, or too little text.
     """
     if not isinstance(model, RecurrentModel):
@@ -117,7 +119,7 @@ def calibrate(
         raise ConfigError(f"{len(pieces)} windows of text are too few to calibrate on.", "Give more --max-tokens.")
     fitting, testing = (_Half(model, pieces[start::2], context, most, documents[0].answers) for start in (0, 1))
     if model.config.halting != "act":
-        _fit_gate(model, fitting, target, progress)
+        _fit_gate(model, fitting, target, careful, progress)
     chosen = {
         name: _choose(name, fitting, target, progress)
         for name in exits_of(model.config)
@@ -142,7 +144,9 @@ def calibrate(
     )
 
 
-def _fit_gate(model: RecurrentModel, half: _Half, target: float, progress: Callable[[str], None]) -> None:
+def _fit_gate(
+    model: RecurrentModel, half: _Half, target: float, careful: bool, progress: Callable[[str], None]
+) -> None:
     """Give the model the probe that saves most on this half."""
     progress("observing states for the gate")
     fitter = GateFitter(model, half.pieces, half.loops, half.answers)
@@ -156,10 +160,10 @@ def _fit_gate(model: RecurrentModel, half: _Half, target: float, progress: Calla
             f"fitting the gate to ε = {margin * target:g}" + (f", others from loop {least} on" if half.answers else "")
         )
         fitter.forget()
-        model.halt = fitter.fit(margin * target, least)
+        model.halt = fitter.fit(margin * target, careful, least)
         for _ in range(ROUNDS - 1):
             fitter.observe(GateRule(0.5))
-            model.halt = fitter.fit(margin * target, least)
+            model.halt = fitter.fit(margin * target, careful, least)
         choice = _choose("gate", half, target, progress)
         found = half.measure("gate", choice).point.loops_saved if choice else -1.0
         if found > saved:

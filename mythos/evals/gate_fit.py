@@ -3,16 +3,17 @@
 It learns what training's last steps teach a gate (`objectives._gate_alone`), but on text that the model has not seen, and
 for any model without learned halting of its own: nothing but the probe changes. Reading out costs little where
 KL(deepest read-out ‖ this one) < ε, which is free of the chance in a single next token. A token may stop after a loop
-where that holds of the state after the loop, which is read out, and of the state before it as well: that is the one
-which the keys and values come from that later tokens go on seeing. A token that is not asked for anything has no read-out to
-judge by and may stop after some number of loops; what others lose by that shows with the rule in force.
+where that holds of the state after the loop, which is read out, and, to be `careful`, of the state before it as well: that is
+the one which the keys and values come from that later tokens go on seeing. A token that is not asked for anything has no
+read-out to judge by and may stop after some number of loops; what others lose by that shows with the rule in force.
 
 N states, D width, L loops, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,13 +73,24 @@ class Record:
         return self.model.read_out(state, positions, None, 0, mask).float().log_softmax(-1)
 
 
-@torch.no_grad()
-def _states(
-    model: RecurrentModel, pieces: Sequence[np.ndarray], loops: int, answers: Answers | None, rule: ExitRule | None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of every loop but the last that tokens run under the rule: states after and before it [N, 2·D], what stopping costs [N].
+class Seen(NamedTuple):
+    """What is known of tokens after a loop: the states after and before it [N, 2·D] and what reading these out costs [N, 2],
+    in nats, how many loops they have run [N], and whether anything is asked of them [N]."""
 
-    Where nothing is asked, there are the loops run with a minus sign in place of a cost.
+    states: Tensor
+    costs: Tensor
+    loops: Tensor
+    asked: Tensor
+
+    def and_(self, others: Iterable[Seen]) -> Seen:
+        return Seen(*(torch.cat(parts) for parts in zip(self, *others, strict=True)))
+
+
+@torch.no_grad()
+def _seen(
+    model: RecurrentModel, pieces: Sequence[np.ndarray], loops: int, answers: Answers | None, rule: ExitRule | None
+) -> Iterator[Seen]:
+    """Every loop but the last that tokens run under the rule.
 
     Tokens of a line whose beginning is cut off are left out: what they are asked for cannot be known.
     """
@@ -97,9 +109,10 @@ def _states(
         deepest, asked = everything.log_probs[-1], targets != IGNORED
         costs = [(deepest.exp() * (deepest - now)).sum(-1) for now in seen.log_probs]
         for loop, ran in enumerate(seen.ran[: loops - 1]):
-            both = torch.cat((seen.states[loop + 1], seen.states[loop]), dim=-1)
-            worst = torch.where(asked, torch.maximum(costs[loop], costs[loop + 1]), -(loop + 1.0))
-            yield both[ran & kept], worst[ran & kept]
+            here = ran & kept
+            both = torch.cat((seen.states[loop + 1], seen.states[loop]), dim=-1)[here]
+            cost = torch.stack((costs[loop + 1], costs[loop]), dim=-1)[here]
+            yield Seen(both, cost, torch.full_like(cost[:, 0], loop + 1), asked[here])
 
 
 class GateFitter:
@@ -110,32 +123,33 @@ class GateFitter:
     ) -> None:
         self.model, self.pieces, self.loops, self.answers = model, pieces, loops, answers
         width, device = model.config.width, next(model.parameters()).device
-        self.states, self.costs = torch.empty(0, 2 * width, device=device), torch.empty(0, device=device)
+        nothing = torch.empty(0, device=device)
+        self.seen = Seen(nothing.new_empty(0, 2 * width), nothing.new_empty(0, 2), nothing, nothing.bool())
         self.observe()
-        self._plain = self.states, self.costs
+        self._plain = self.seen
 
     def forget(self) -> None:
         """Keep what was seen without a rule alone."""
-        self.states, self.costs = self._plain
+        self.seen = self._plain
 
     def observe(self, rule: ExitRule | None = None) -> None:
         """Add what is seen where every token stops by the rule: states beside tokens that stopped are a little different."""
-        states, costs = zip(*_states(self.model, self.pieces, self.loops, self.answers, rule), strict=True)
-        self.states, self.costs = torch.cat((self.states, *states)), torch.cat((self.costs, *costs))
+        self.seen = self.seen.and_(_seen(self.model, self.pieces, self.loops, self.answers, rule))
 
-    def fit(self, epsilon: float, least: int = 1) -> Halt:
+    def fit(self, epsilon: float, careful: bool = True, least: int = 1) -> Halt:
         """The probe of least logistic loss, as far as its steps take it from a beginning that is always the same.
 
         Tokens may stop that cost less than ε, or that are asked for nothing and have run `least` loops.
         """
-        after, before = self.states.chunk(2, dim=1)
-        label = torch.where(self.costs < -0.5, self.costs <= -least, self.costs < epsilon).float()
+        after, before = self.seen.states.chunk(2, dim=1)
+        cost = self.seen.costs.amax(1) if careful else self.seen.costs[:, 0]
+        label = torch.where(self.seen.asked, cost < epsilon, self.seen.loops >= least).float()
         probe = Halt(self.model.config.width, gate_width(self.model.config))
         draw = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for parameter in probe.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=draw) / parameter.shape[-1] ** 0.5)
-        probe.to(self.states.device)
+        probe.to(after.device)
         solver = torch.optim.LBFGS(probe.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:

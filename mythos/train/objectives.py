@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mythos.contract.config import Config, ObjectiveConfig
+from mythos.data.answers import IGNORED
 from mythos.models.build import Model
 from mythos.models.dense import DenseModel
 from mythos.models.halting import ActRule, ExitRule, Replay
@@ -90,9 +91,15 @@ def _depth_supervised(model: RecurrentModel, batch: Batch, config: Config, plan:
 
 
 def _mixed_exits(model: RecurrentModel, batch: Batch, config: Config, plan: Plan) -> Loss:
-    """Cross-entropy where every token stops at a depth of its own, drawn evenly, and is frozen there as at inference."""
+    """Cross-entropy where every token stops at a depth of its own, drawn evenly, and is frozen there as at inference.
+
+    Tokens that are asked for something may be spared: they run all loops, beside others that stop early.
+    """
     least = plan.loops - plan.gradient_loops + 1
-    exits = Replay(torch.randint(least, plan.loops + 1, batch.inputs.shape, device=batch.inputs.device))
+    drawn = torch.randint(least, plan.loops + 1, batch.inputs.shape, device=batch.inputs.device)
+    if config.objective.mixed_exits_spare:
+        drawn = torch.where(batch.targets == IGNORED, drawn, plan.loops)
+    exits = Replay(drawn)
     (logits,), telemetry = _unroll(model, batch, config, plan, exits)
     loss = cross_entropy(logits, batch.targets)
     return _with_router(loss, {"cross_entropy": loss}, telemetry, config.objective)

@@ -76,10 +76,11 @@ def test_the_probe_learns_what_can_be_told_of_a_state() -> None:
     model = tiny_model("recurrent", a_max=0.3)
     assert isinstance(model, RecurrentModel)
     fitter = GateFitter(model, [document.tokens for document in DOCUMENTS], 6)
-    assert fitter.states.shape == (12 * C * 5, 2 * 32) and bool((fitter.costs > -1e-5).all())
-    for score in (fitter.states[:, 3], fitter.states[:, 3].abs() - 0.5):
-        fitter.costs = (score <= 0).float()
-        after, before = fitter.states.chunk(2, dim=1)
+    seen = fitter.seen
+    assert seen.states.shape == (12 * C * 5, 2 * 32) and bool((seen.costs > -1e-5).all()) and bool(seen.asked.all())
+    for score in (seen.states[:, 3], seen.states[:, 3].abs() - 0.5):
+        fitter.seen = seen._replace(costs=(score <= 0).float()[:, None].expand(-1, 2))
+        after, before = seen.states.chunk(2, dim=1)
         said = fitter.fit(0.5)(before, after) > 0
         assert float((said == (score > 0)).double().mean()) > 0.93
 
@@ -89,13 +90,20 @@ def test_a_token_may_stop_once_the_state_before_its_last_loop_was_right_as_well(
     model = tiny_model("recurrent", a_max=0.3)
     assert isinstance(model, RecurrentModel)
     piece = DOCUMENTS[0].tokens
-    costs = GateFitter(model, [piece], 4).costs.view(3, C).T
+    fitter = GateFitter(model, [piece], 4)
+    costs = fitter.seen.costs.view(3, C, 2)
     ids = torch.from_numpy(piece[:-1].astype(np.int64))[None]
     with torch.no_grad():
         said = [model(ids, loops).logits[0].log_softmax(-1) for loops in (1, 2, 3, 4)]
     after = torch.stack([(said[3].exp() * (said[3] - now)).sum(-1) for now in said[:3]], 1)
-    torch.testing.assert_close(costs[:, 1:], torch.maximum(after[:, :-1], after[:, 1:]), atol=1e-5, rtol=1e-3)
-    assert bool((costs[:, 0] >= after[:, 0] - 1e-5).all()) and bool((costs[:, 0] > after[:, 0] + 1e-4).any())
+    torch.testing.assert_close(costs[..., 0].T, after, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(costs[1:, :, 1].T, after[:, :-1], atol=1e-5, rtol=1e-3)
+    assert bool((costs[0, :, 1] > after[:, 0] + 1e-4).any())
+    said_of: dict[bool, float] = {}
+    for careful in (False, True):
+        after_, before = fitter.seen.states.chunk(2, dim=1)
+        said_of[careful] = float((fitter.fit(float(after.median()), careful)(before, after_) > 0).float().mean())
+    assert said_of[True] < said_of[False]
 
 
 def test_what_cannot_stop_early_is_refused() -> None:

@@ -136,7 +136,7 @@ def test_settings_of_a_source_are_shown_for_it_alone():
         "stdlib": {"include_tests"},
         "files": {"paths", "text_key"},
         "hf": {"text_key", "dataset", "subset", "dataset_split", "max_documents"},
-        "synthetic": {"task", "task_seed", "max_documents"},
+        "synthetic": {"task", "task_seed", "task_skew", "task_ends", "max_documents"},
     }
 
 

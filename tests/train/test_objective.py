@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mythos.contract.load import parse_config
+from mythos.data.answers import IGNORED
 from mythos.data.loader import Loader
 from mythos.data.shards import Corpus, SplitWriter, write_meta
 from mythos.models.build import build_model
@@ -251,6 +252,16 @@ def test_mixed_exits_train_what_inference_does(tmp_path: Path, monkeypatch: pyte
         sparse = run.model(ids[:, :-1], 3, exit=Replay(drawn[0]))
     torch.testing.assert_close(loss.parts["cross_entropy"], cross_entropy(sparse.logits, ids[:, 1:]))
     assert torch.equal(loss.telemetry.loops, drawn[0])
+
+
+def test_mixed_exits_may_spare_the_tokens_that_are_asked_for_something(tmp_path: Path) -> None:
+    spared = [*RECURRENT, "model.initial_state=prelude", "objective.mixed_exits_spare=true"]
+    run, ids = trainer(tmp_path, spared), torch.tensor([CYCLE[:6]]).repeat(20, 1)
+    targets = ids[:, 1:].clone()
+    targets[:, ::2] = IGNORED
+    loss = compute_loss(run.model, ids[:, :-1], targets, run.config, Plan(3, (3,), 3, mixed=True), 0)
+    assert loss.telemetry.loops[targets != IGNORED].unique().tolist() == [3]
+    assert loss.telemetry.loops[targets == IGNORED].unique().tolist() == [1, 2, 3]
 
 
 def test_the_exit_distribution_is_a_distribution_with_the_gate_as_hazard() -> None:

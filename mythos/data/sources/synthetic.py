@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from mythos.contract.config import SourceConfig
 from mythos.data.sources.document import Document, Report, Unit
-from mythos.data.tasks import VERSION, examples, find_tasks
+from mythos.data.tasks import TASKS, VERSION, examples, find_tasks
 
 EXAMPLES = 50
 DOCUMENTS = 20
@@ -25,11 +25,11 @@ def task_units(source: SourceConfig) -> list[Unit]:
     """Units of 1,000 examples each; of several tasks, in turn. Raises DataError for an unknown task."""
     find_tasks(source.task)
     count = source.max_documents or DEFAULT
-    name = source.task or "tasks"
+    name = source.task or f"all-{len(TASKS)}"
     return [
         Unit(
             id=f"{name}/{start:06d}",
-            fingerprint=f"{VERSION}:{source.task_seed}:{source.task_skew:g}",
+            fingerprint=f"{VERSION}:{source.task_seed}:{source.task_skew:g}" + ":ending" * source.task_ends,
             size=(stop - start) * _SIZE,
             name=name,
             start=start,
@@ -46,6 +46,6 @@ def read_tasks(unit: Unit, source: SourceConfig, report: Report, consumed: Calla
     for number in range(unit.start, unit.stop):
         task, difficulties = tasks[number % len(tasks)]
         made = examples(task, difficulties, EXAMPLES, (source.task_seed, number), source.task_skew)
-        text = "".join(f"{example.text}\n" for example in made)
+        text = "".join(f"{(example.ending if source.task_ends else example).text}\n" for example in made)
         consumed(_SIZE)
         yield Document(f"{unit.name}/{number:06d}-{task.name}", text, f"{task.name}, document {number}")

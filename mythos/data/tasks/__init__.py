@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mythos.contract.errors import DataError
-from mythos.data.tasks.arithmetic import ADDITION
+from mythos.data.tasks.arithmetic import ADDITION, SUMS
 from mythos.data.tasks.boolean import BOOLEAN
 from mythos.data.tasks.running import HEADINGS, MODULAR, PARITY, SHELLS
 from mythos.data.tasks.sequences import BRACKETS, HOPS
@@ -11,7 +11,7 @@ from mythos.data.tasks.task import VERSION, Example, Task, examples
 
 __all__ = ["TASKS", "VERSION", "Example", "Task", "examples", "find_tasks"]
 
-TASKS = {task.name: task for task in (ADDITION, BOOLEAN, BRACKETS, HEADINGS, HOPS, MODULAR, PARITY, SHELLS)}
+TASKS = {task.name: task for task in (ADDITION, BOOLEAN, BRACKETS, HEADINGS, HOPS, MODULAR, PARITY, SHELLS, SUMS)}
 
 _HARDER = "-harder"
 

@@ -1,4 +1,4 @@
-"""Tasks on numbers: addition with long carries."""
+"""Tasks on numbers: addition with long carries, of long numbers all alike and of short ones as people write them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from mythos.data.tasks.task import Example, Task, answered
 
 _DIGITS = 12
+_SHORT = 3
 
 
 def _addition(rng: np.random.Generator, longest: int) -> Example:
@@ -28,9 +29,31 @@ def _addition(rng: np.random.Generator, longest: int) -> Example:
     return answered(question, f"{sum(values):0{_DIGITS + 1}d}", runs[::-1])
 
 
+def _sum(rng: np.random.Generator, longest: int) -> Example:
+    """`37+58=95`, as one writes it: numbers of up to three digits, or of as many as the carry needs.
+
+    Every digit of the answer is as difficult as in `_addition`; a first digit that is nothing but a carry is told by it.
+    """
+    most = max(_SHORT, longest)
+    while True:
+        digits = int(rng.integers(max(longest, 1), most + 1))
+        first, second = rng.integers(10, size=(2, digits))
+        second[int(rng.integers(max(longest, 1), digits + 1)) :] = 0
+        if longest:
+            _plant(rng, first, second, longest)
+        runs = _carry_runs(first, second)
+        if max(runs) == longest:
+            break
+    one, other = (int("".join(map(str, digits[::-1]))) for digits in (first, second))
+    if rng.integers(2):
+        one, other = other, one
+    answer = str(one + other)
+    return answered(f"{one}+{other}=", answer, runs[: len(answer)][::-1])
+
+
 def _plant(rng: np.random.Generator, first: np.ndarray, second: np.ndarray, run: int) -> None:
     """Overwrite some digits so that a carry begins and then runs on through digits whose sum is 9."""
-    at = int(rng.integers(_DIGITS - run + 1))
+    at = int(rng.integers(len(first) - run + 1))
     first[at] = rng.integers(1, 10)
     second[at] = rng.integers(10 - first[at], 10)
     second[at + 1 : at + run] = 9 - first[at + 1 : at + run]
@@ -44,4 +67,5 @@ def _carry_runs(first: np.ndarray, second: np.ndarray) -> list[int]:
     return runs
 
 
+SUMS = Task("sums", "places that the longest carry runs", range(0, 4), range(4, 7), _sum)
 ADDITION = Task("addition", "places that the longest carry runs", range(0, 6), range(6, 12), _addition)

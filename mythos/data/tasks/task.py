@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,11 @@ class Example:
     def positions(self) -> list[int]:
         """Indices in the text of the answer's characters, in line with `difficulty`."""
         return [i for start, stop in self.answer for i in range(start, stop)]
+
+    @property
+    def ending(self) -> Example:
+        """The same with its last question asked by = (see `mythos.data.answers`): the answer is shown and ends the line."""
+        return replace(self, text=f"{self.text[:-2]}={self.text[-1]}") if self.text[-2:-1] == "?" else self
 
 
 def answered(question: str, answer: str, difficulty: int | Sequence[int]) -> Example:

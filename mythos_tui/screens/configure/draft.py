@@ -322,7 +322,10 @@ _RULES: dict[str, list[tuple[str, Any]]] = {
     "data.text_key": [_ONE_SOURCE, ("data.source", ("files", "hf"))],
     "data.include_tests": [_ONE_SOURCE, ("data.source", "stdlib")],
     **{f"data.{name}": [_ONE_SOURCE, ("data.source", "hf")] for name in ("dataset", "subset", "dataset_split")},
-    **{f"data.{name}": [_ONE_SOURCE, ("data.source", "synthetic")] for name in ("task", "task_seed")},
+    **{
+        f"data.{name}": [_ONE_SOURCE, ("data.source", "synthetic")]
+        for name in ("task", "task_seed", "task_skew", "task_ends")
+    },
     "data.max_documents": [_ONE_SOURCE, ("data.source", ("hf", "synthetic"))],
     "train.muon_lr": [("train.optimizer", "muon")],
     "train.decay_share": [("train.schedule", "wsd")],
@@ -335,6 +338,7 @@ _RULES: dict[str, list[tuple[str, Any]]] = {
     "objective.supervised_depths": [_RECURRENT, _READS_MORE],
     "objective.warmup_loops_from": [_RECURRENT, ("objective.warmup_loops", True)],
     "objective.mixed_exits": [_RECURRENT, _DEEP],
+    "objective.mixed_exits_spare": [_RECURRENT, _DEEP, ("objective.mixed_exits", True), ("data.answers_only", True)],
     "objective.ponder_cost": [_RECURRENT, _ACT],
     "objective.ponder_anneal_steps": [_RECURRENT, _ACT],
     "objective.gate_entropy": [_RECURRENT, ("objective.kind", "entropy_gate")],

@@ -20,7 +20,7 @@ def test_documents_are_fifty_lines_of_each_task_in_turn() -> None:
     assert len(found) == 45
     assert all(text.count("\n") == 50 and text.endswith("\n") for text in found.values())
     names = [*TASKS, next(iter(TASKS))]
-    assert list(found)[: len(names)] == [f"tasks/{number:06d}-{name}" for number, name in enumerate(names)]
+    assert list(found)[: len(names)] == [f"all-{len(TASKS)}/{number:06d}-{name}" for number, name in enumerate(names)]
 
 
 def test_taking_more_changes_nothing_before_and_another_seed_everything() -> None:
@@ -30,6 +30,18 @@ def test_taking_more_changes_nothing_before_and_another_seed_everything() -> Non
     assert other.keys() == few.keys()
     assert not set(other.values()) & set(few.values())
     assert len(set(many.values())) == 44
+
+
+def test_a_last_question_that_ends_its_line_is_the_only_change() -> None:
+    asked, ending = (documents(task="shells,sums", max_documents=4, task_ends=ends) for ends in (False, True))
+    assert asked.keys() == ending.keys()
+    for name, text in asked.items():
+        assert ending[name] == re.sub(r"\?(.)\n", r"=\1\n", text)
+        assert ("?" in text) == (ending[name] != text) == ("shells" in name.rpartition("-")[2])
+    first, other = (
+        units(SourceConfig(source="synthetic", task="shells", task_ends=ends))[0].fingerprint for ends in (False, True)
+    )
+    assert first != other
 
 
 def test_units_hold_a_thousand_examples_and_know_the_seed() -> None:

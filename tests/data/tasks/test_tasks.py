@@ -26,6 +26,15 @@ def solve_addition(question: str) -> tuple[str, list[int]]:
     return answer, runs
 
 
+def solve_sums(question: str) -> tuple[str, list[int]]:
+    """As addition of numbers with as many noughts before them as the longer one needs."""
+    numbers = question[:-1].split("+")
+    width = max(map(len, numbers))
+    answer, runs = solve_addition("+".join(number.zfill(width) for number in numbers) + "=")
+    short = str(int(answer))
+    return short, runs[-len(short) :]
+
+
 def proof(tree: object) -> tuple[bool, int]:
     """Value of a formula, and the operations that its shortest proof nests."""
     if isinstance(tree, bool):
@@ -142,6 +151,7 @@ SOLVE: dict[str, Callable[[str], tuple[str, list[int]]]] = {
     "modular": solve_modular,
     "parity": solve_parity,
     "shells": solve_shells,
+    "sums": solve_sums,
 }
 RUNNING = ("headings", "modular", "parity", "shells")
 
