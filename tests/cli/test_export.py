@@ -74,7 +74,7 @@ def test_the_card_says_what_the_checkpoint_knows_and_no_more(tmp_path: Path) -> 
     head, _, body = shipped.removeprefix("---\n").partition("---\n")
     assert yaml.safe_load(head)["library_name"] == "transformers"
     for fact in (
-        "| parameters | 2,018,881 |",
+        "| parameters | 2,027,953 |",
         "| weights | bfloat16 |",
         "# quickstart\n",
         "| steps of its run | 400 |",
@@ -83,7 +83,7 @@ def test_the_card_says_what_the_checkpoint_knows_and_no_more(tmp_path: Path) -> 
         "| data | Python's standard library |",
         "tokenizer.bos_token + ",
         "num_loops=8",
-        "`kl:0.005` with at most 8 loops",
+        "`gate:0.6` with at most 8 loops",
         "no cache",
         "PSF licence",  # from the checkpoint's own card
     ):

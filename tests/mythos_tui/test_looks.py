@@ -64,7 +64,7 @@ async def configured(pilot: Pilot[Any]) -> None:
 
 async def chat(pilot: Pilot[Any]) -> None:
     await pilot.press("3")
-    await shows(pilot, "2.02M parameters", "· exit", limit_s=60)
+    await shows(pilot, "2.03M parameters", "· exit", limit_s=60)
     pilot.app.screen.query_one("#max_tokens", Input).value = "40"
     pilot.app.screen.query_one("#seed", Input).value = "7"
     await pilot.press(*"def mean(values):", "enter")
