@@ -28,12 +28,19 @@ def test_the_quickstart_writes_python() -> None:
     assert ")" in text and ":" in text
 
 
-def test_the_reasoner_answers_and_takes_longer_for_more_steps() -> None:
+def test_the_reasoner_answers_takes_longer_for_more_steps_and_ends() -> None:
     checkpoint, loops = mythos.load(ROOT / "checkpoints" / "reasoner"), []
-    for question, right in (("Az?", "B"), ("Az?.x?.y?", "A"), ("Az?.x?.y?.z?.x?.y?.x?", "A"), ("3+4?.*2?.+1?", "0")):
-        (token,) = mythos.generate(checkpoint, question)
-        assert token.text == right, question
-        loops.append(token.loops)
+    for question, right in (
+        ("Az=", "B"),
+        ("Az?.x?.y=", "A"),
+        ("Az?.x?.y?.z?.x?.y?.x=", "A"),
+        ("3+4?.*2?.+1=", "0"),
+        ("37+58=", "95"),
+        ("999+1=", "1000"),
+    ):
+        answer = list(mythos.generate(checkpoint, question))
+        assert "".join(token.text for token in answer) == right, question
+        loops.append(answer[0].loops)
     assert loops[0] < loops[1] < loops[2]
 
 

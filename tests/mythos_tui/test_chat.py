@@ -144,6 +144,20 @@ async def test_a_wrong_value_is_flagged_beside_the_field_and_not_sent(workbench:
         await until(pilot, lambda: screen.focused is screen.query_one("#threshold"))
 
 
+async def test_a_short_conversation_stands_at_the_top(workbench: Any) -> None:
+    """It hung at the bottom or stood at the top, as the last frames of an answer came."""
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        await send(pilot, "one two")
+        await finished(pilot, screen)
+        transcript = screen.query_one(Transcript)
+        for _ in range(3):
+            transcript.refresh(layout=True)
+            await pilot.pause()
+            assert transcript.scroll_y == 0
+            assert screen.query_one(TokenView).region.y == transcript.content_region.y
+
+
 async def test_an_empty_field_is_what_the_checkpoint_does_by_itself(workbench: Any) -> None:
     """A checkpoint made for short answers was sampled for 200 tokens at a temperature of 0.8, as every other."""
     async with workbench("greedy").run_test() as pilot:

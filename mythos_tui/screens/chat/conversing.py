@@ -96,7 +96,7 @@ class Conversing(CheckpointScreen):
         for side in range(len(self.sides)):
             turn.answers.append(self._answer_of(side, self._for_side(values, side)))
         row = self._row(turn)
-        await self.query_one(Transcript).mount(row)
+        await self.query_one(Transcript).turns.mount(row)
         self.query_one(Transcript).anchor()
         for side, exchange in enumerate(row.exchanges):
             self._ask(side, exchange, sent)
@@ -257,8 +257,8 @@ class Conversing(CheckpointScreen):
         self.conversation = conversation
         transcript = self.query_one(Transcript)
         transcript.close()
-        await transcript.remove_children()
-        await transcript.mount(*(self._row(turn) for turn in conversation.turns if turn.answers))
+        await transcript.turns.remove_children()
+        await transcript.turns.mount(*(self._row(turn) for turn in conversation.turns if turn.answers))
         transcript.anchor()
         self.query_one(TemplateBox).set(conversation.template, conversation.system)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.geometry import Size
 from textual.message import Message
 
@@ -53,6 +54,14 @@ class Transcript(VerticalScroll, can_focus=True, inherit_bindings=False):
     _shown_size: Size | None = None
     side = 0
     """Of two answers side by side, the one that keys go to first."""
+
+    def compose(self) -> ComposeResult:
+        yield Vertical(id="turns")  # fills the view: Textual's anchor hangs shorter content from the bottom, now and then
+
+    @property
+    def turns(self) -> Vertical:
+        """What the rows are in."""
+        return self.query_one("#turns", Vertical)
 
     @property
     def exchanges(self) -> list[Exchange]:
