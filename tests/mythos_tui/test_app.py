@@ -101,6 +101,16 @@ async def test_palette_finds_actions_and_themes(context: Context):
     assert settings_path().read_text() == "theme: mythos-light\n"
 
 
+async def test_a_palette_without_a_match_says_what_to_do(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.press("ctrl+p", *"qqqq")
+        await shows(pilot, "No action is called that", "Try a word of what it does")
+        await pilot.press("enter", "enter")
+        await shows(pilot, "esc closes")
+
+
 @pytest.mark.action("app.save_picture")
 async def test_picture_of_the_screen(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)

@@ -21,6 +21,9 @@ from mythos_tui.actions import ACTIONS, OF_SCREENS, ON_CHARTS, SCREENS, Action, 
 PATIENCE_S = 3.0
 """How long a screen that was just opened may take until an action is possible there."""
 
+NOTHING = "No action is called that"
+TRY_INSTEAD = "Try a word of what it does, such as chart or save; enter shows the keys of this screen"
+
 
 class Command(NamedTuple):
     """A line of the palette."""
@@ -98,10 +101,13 @@ class ActionsProvider(Provider):
                 yield DiscoveryHit(Content(title), act, text=title, help=help_text)
 
     async def search(self, query: str) -> AsyncIterator[Hit]:
-        matcher = self.matcher(query)
+        matcher, found = self.matcher(query), False
         for title, help_text, act in self._commands():
             if (score := max(matcher.match(title), 0.8 * matcher.match(help_text))) > 0:
+                found = True
                 yield Hit(score, matcher.highlight(title.replace("[", r"\[")), act, text=title, help=help_text)
+        if not found:
+            yield Hit(1.0, NOTHING, partial(self.app.run_action, "help"), text=NOTHING, help=TRY_INSTEAD)
 
 
 def _offers(widget: Widget, action: Action) -> bool:
