@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
 from dataclasses import replace
@@ -175,14 +176,18 @@ class MythosApp(App[None]):
         self.push_screen(TextDialog("Messages", "\n\n".join(reversed(self.said)) or NOTHING_SAID))
 
     def key_of(self, action: str, typing: bool = False) -> str:
-        """How the key of an action of the registry is written; with `typing` one that works in a text field too."""
+        """How the key of an action of the registry is written; with `typing` rather one that works in a text field."""
         own = self.settings.keys.get(action)
         keys = (
             own
             if isinstance(own, list)
-            else [one.key for one in ACTIONS if one.id == action and one.priority >= typing]
+            else [one.key for one in sorted(ACTIONS, key=lambda one: -one.priority * typing) if one.id == action]
         )
         return self.get_key_display(Binding(keys[0].split(",")[0], ""))
+
+    def with_keys(self, sentence: str) -> str:
+        """`sentence` with each `[action]` replaced by the key it has now, one that works in a text field where there is one."""
+        return re.sub(r"\[([a-z]+\.[^\[\]]+)\]", lambda found: self.key_of(found[1], typing=True), sentence)
 
     # The tour
 

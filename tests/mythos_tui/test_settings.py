@@ -96,6 +96,13 @@ async def test_own_keys_work_show_and_take_the_place_of_the_usual_ones(context: 
         await shows(pilot, "esc closes")
 
 
+async def test_sentences_name_the_keys_that_hold_now(context: Context):
+    said = "[chat.stop] stops it, [checkpoint.choose_checkpoint] chooses another, [1] is text."
+    assert MythosApp(context).with_keys(said) == "esc stops it, ^o chooses another, [1] is text."
+    write("keys: {chat.stop: f6, checkpoint.choose_checkpoint: ctrl+g}\n")
+    assert MythosApp(context).with_keys(said) == "f6 stops it, ^g chooses another, [1] is text."
+
+
 async def test_own_keys_of_charts_work_too(context: Context):
     write("keys: {chart.toggle_log: u, view.reset_view: ctrl+r}\n")
     run = FakeRun(context.runs, "one")

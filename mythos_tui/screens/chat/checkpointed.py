@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 STAGES = {"starting": "starting the inference worker…", "loading": "loading the checkpoint…", "running": ""}
 
-AFTER_DEATH = "Try again: a new worker is started for it. ctrl+o chooses another checkpoint."
+CHOOSE_ANOTHER = "[checkpoint.choose_checkpoint] chooses another checkpoint."
+AFTER_DEATH = f"Try again: a new worker is started for it. {CHOOSE_ANOTHER}"
 
 
 class CheckpointScreen(WorkbenchScreen):
@@ -194,7 +195,7 @@ class CheckpointScreen(WorkbenchScreen):
     def _failed(self, error: Error) -> None:
         self._loading = "" if error.id == self._loading else self._loading
         self._show_stage("")
-        hint = error.hint or ("" if self.ready else "ctrl+o chooses another checkpoint.")
+        hint = error.hint or ("" if self.ready else self.app.with_keys(CHOOSE_ANOTHER))
         self.show_notice(f"{error.message}\n{hint}".strip())
         if self.expects(error.id):
             self.answer_failed(error.id, error.message)
@@ -206,7 +207,7 @@ class CheckpointScreen(WorkbenchScreen):
         last_words = [line for line in message.stderr_tail.splitlines() if line.strip()][-3:]
         self._loading = ""
         self._show_stage("")
-        self.show_notice("\n".join([message.reason, *last_words, AFTER_DEATH]))
+        self.show_notice("\n".join([message.reason, *last_words, self.app.with_keys(AFTER_DEATH)]))
         if self.expects(message.id):
             self.answer_failed(message.id, message.reason)
 

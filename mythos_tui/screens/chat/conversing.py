@@ -108,7 +108,7 @@ class Conversing(CheckpointScreen):
     def _values(self) -> dict[str, Any] | None:
         """Settings of generation, or None where something is in the way."""
         if self._asked:
-            self.notify("An answer is under way; esc stops it.", severity="warning")
+            self.notify(self.app.with_keys("An answer is under way; [chat.stop] stops it."), severity="warning")
             return None
         if self.checkpoint is None:
             self.action_choose_checkpoint()
@@ -189,7 +189,8 @@ class Conversing(CheckpointScreen):
                 asked.exchange.add(new)
                 count = len(asked.exchange.answer.tokens)
                 rate = count / max(1e-3, time.monotonic() - asked.began)
-                asked.exchange.say(f"{count:,} tokens · {rate:.1f} tokens/s · esc stops")
+                stops = self.app.with_keys("[chat.stop] stops")
+                asked.exchange.say(f"{count:,} tokens · {rate:.1f} tokens/s · {stops}")
 
     def _finish(self, asked: Asked, done: Done) -> None:
         answer, ready = asked.exchange.answer, asked.client.info(Path(asked.exchange.answer.checkpoint))

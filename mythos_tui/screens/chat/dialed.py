@@ -41,7 +41,10 @@ class Dialed(Behind):
             self.notify(self._why_no_depth(), severity="warning")
         elif ready.max_loops <= 1:
             self.notify(
-                "A dense model computes every token once: no depth to choose. ctrl+o lists other checkpoints.",
+                self.app.with_keys(
+                    "A dense model computes every token once: no depth to choose. "
+                    "[checkpoint.choose_checkpoint] lists other checkpoints."
+                ),
                 severity="warning",
             )
         else:
@@ -51,7 +54,7 @@ class Dialed(Behind):
         """Why nothing is known of the depth of the side that keys act on, and what to do."""
         if self._loading:
             return "The checkpoint is still loading: try again once the dial above the text field shows its depth."
-        return "No checkpoint is loaded: ctrl+o chooses one."
+        return self.app.with_keys("No checkpoint is loaded: [checkpoint.choose_checkpoint] chooses one.")
 
     def action_loops(self, by: int) -> None:
         """More or fewer loops."""
@@ -111,5 +114,5 @@ class Dialed(Behind):
 
     def _busy(self) -> bool:
         if self.request:
-            self.notify("An answer is under way; esc stops it.", severity="warning")
+            self.notify(self.app.with_keys("An answer is under way; [chat.stop] stops it."), severity="warning")
         return bool(self.request)

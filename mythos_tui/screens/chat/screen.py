@@ -228,7 +228,8 @@ class ChatScreen(Dialed):
         if path is None or path == self.checkpoint:
             return
         if await asyncio.to_thread(describe, path) is None:
-            said = f"{title_of(path)}, which led this conversation, is not there any more. ctrl+o chooses who goes on with it."
+            said = f"{title_of(path)}, which led this conversation, is not there any more. "
+            said += self.app.with_keys("[checkpoint.choose_checkpoint] chooses who goes on with it.")
             self.notify(said, severity="warning", markup=False)
         else:
             self.use_checkpoint(path)
