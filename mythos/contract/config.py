@@ -438,6 +438,7 @@ class InferConfig(Section):
     )
     max_tokens: int = setting(200, "Most tokens to generate.", "tokens", ge=1, le=1_000_000)
     stop: tuple[str, ...] = setting((), "Texts that end an answer and are left out of it.")
+    example: str = setting("", "A text to try, named in chat's empty field.")
 
     @model_validator(mode="after")
     def _exits_parse(self) -> InferConfig:

@@ -115,7 +115,7 @@ class Hello(Message):
 class Ready(Message):
     """A checkpoint is loaded. `exits` are the rules that it takes, with a threshold where one was calibrated for it.
 
-    `temperature` to `max_tokens` are what `generate` takes where it is not told another.
+    `temperature` to `max_tokens` are what `generate` takes where it is not told another, `example` is a text to try or "".
     """
 
     kind: Literal["ready"] = "ready"
@@ -134,6 +134,7 @@ class Ready(Message):
     top_p: float
     max_tokens: int
     seconds: float
+    example: str = ""
 
 
 class PromptTokens(Message):

@@ -279,6 +279,7 @@ def _ready(id: str, checkpoint: Checkpoint, seconds: float) -> protocol.Ready:
         top_p=infer.top_p,
         max_tokens=infer.max_tokens,
         seconds=seconds,
+        example=infer.example,
     )
 
 

@@ -61,6 +61,7 @@ def load(id: str, path: str) -> None:
     }
     greedy = "greedy" in name
     own = {"temperature": 0.0 if greedy else 0.8, "top_k": 0, "top_p": 0.95, "max_tokens": 3 if greedy else 200}
+    own |= {"example": "1+1=\x1b[31m"} if greedy else {}
     say("ready", id=id, path=path, seconds=0.01, **facts, **depth, **own)
 
 

@@ -166,6 +166,8 @@ async def test_an_empty_field_is_what_the_checkpoint_does_by_itself(workbench: A
         assert screen.query_one("#max_tokens", Input).placeholder == "default 3"
         assert screen.query_one("#temperature", Input).placeholder == "default 0"
         assert screen.query_one("#top_k", Input).placeholder == "default all"
+        hint = str(screen.query_one(PromptArea).placeholder)
+        assert "1+1=" in hint and "\x1b" not in hint
         await send(pilot, "one")
         await finished(pilot, screen)
         answer = screen.conversation.turns[-1].answers[0]

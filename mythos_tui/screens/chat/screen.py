@@ -30,9 +30,15 @@ from mythos_tui.screens.chat.template_box import TemplateBox
 from mythos_tui.screens.chat.tint import KINDS, Tint, tint_for
 from mythos_tui.screens.chat.transcript import Transcript
 from mythos_tui.widgets.palette import has_colour
+from mythos_tui.widgets.text import visible
 
-PLACEHOLDER = "A text to continue, such as  def fibonacci(n):\nenter sends · ^j begins a new line"
 NO_MESSAGE = "This conversation has no message yet: type one into the text field, and enter sends it."
+
+
+def placeholder(example: str) -> str:
+    """What stands in the empty field, with the checkpoint's own example if it has one."""
+    such = f", such as  {visible(example)}" if example else ""
+    return f"A text to continue{such}\nenter sends · ^j begins a new line"
 
 
 class ChatScreen(Dialed):
@@ -60,7 +66,7 @@ class ChatScreen(Dialed):
                 yield Transcript(id="transcript")
                 yield Static("", id="legend")
                 yield Static("", id="dial")
-                yield PromptArea(id="prompt", placeholder=PLACEHOLDER)
+                yield PromptArea(id="prompt", placeholder=placeholder(""))
             with VerticalScroll(id="side", can_focus=False).add_class("panel"):
                 yield TemplateBox(id="template-box")
                 yield Controls(id="controls")
@@ -113,7 +119,9 @@ class ChatScreen(Dialed):
         self._show_legend()
 
     def checkpoint_changed(self) -> None:
-        self.query_one(Controls).adapt(self.ready_of(self.side))
+        ready = self.ready_of(self.side)
+        self.query_one(Controls).adapt(ready)
+        self.query_one(PromptArea).placeholder = placeholder(ready.example if ready else "")
         self._show_dial()
         self._retint()
 
