@@ -181,7 +181,7 @@ class Controls(VerticalScroll, can_focus=False):
             return ""
         if ready.max_loops <= 1:
             return "A dense model computes every token once: no depth to choose."
-        return f"Trained for up to {ready.max_loops} loops."
+        return f"Trained to {ready.max_loops} loops."  # not wrapped beside a scrollbar, which it would bring about
 
     def read(self) -> dict[str, Any] | None:
         """All values, or None where one is wrong; that field then has the focus."""
