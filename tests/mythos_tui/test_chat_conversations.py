@@ -147,7 +147,7 @@ async def test_conversations_are_searched_opened_and_deleted(workbench: Any, tmp
         screen.use_checkpoint(tmp_path / "checkpoints" / "zother")
         await screen._take_its_checkpoint(screen.conversation)
         assert (
-            screen.checkpoint.name == "zother" and "quickstart" in pilot.app.said[-1] and "ctrl+o" in pilot.app.said[-1]
+            screen.checkpoint.name == "zother" and "quickstart" in pilot.app.said[-1] and "^o" in pilot.app.said[-1]
         )
         await pilot.press("escape", "c")
         await until(pilot, lambda: rows_listed(pilot) == 3)
