@@ -13,7 +13,7 @@ from mythos_tui.widgets.text import visible
 REASONS = {
     "length": "max tokens reached",
     "end": "the model ended the text",
-    "stop": "the template's end came",
+    "stop": "a text that ends answers came",
     "cancelled": "stopped by you",
     "context": "the context is full",
     "failed": "broken off",

@@ -56,9 +56,8 @@ class Transcript(VerticalScroll, can_focus=True, inherit_bindings=False):
     """Of two answers side by side, the one that keys go to first."""
 
     def compose(self) -> ComposeResult:
-        yield Vertical(
-            id="turns"
-        )  # fills the view: Textual's anchor hangs shorter content from the bottom, now and then
+        # It fills the view: Textual's anchor hangs shorter content from the bottom, now and then.
+        yield Vertical(id="turns")
 
     @property
     def turns(self) -> Vertical:
