@@ -41,6 +41,7 @@ OPENED_BY = {
     ".npz": "numpy.load reads it.",
 }
 """What to do with a saved file, by its suffix."""
+IDS = frozenset(one.id for one in ACTIONS)
 NOTHING_SAID = "Nothing was said yet: toasts are kept here, the latest first."
 
 
@@ -159,8 +160,8 @@ class MythosApp(App[None]):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """A toast. Nothing in it is markup, whoever says it, and `f8` shows it again, whole."""
-        message, title = visible(message, keep="\n"), visible(title)
+        """A toast, with the keys of the actions it names. Nothing in it is markup, and `f8` shows it again, whole."""
+        message, title = visible(self.with_keys(message), keep="\n"), visible(title)
         head = f"{time.strftime('%H:%M:%S')}  {title or severity}"
         self.said.append(f"{head}\n{message}")
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
@@ -183,11 +184,19 @@ class MythosApp(App[None]):
             if isinstance(own, list)
             else [one.key for one in sorted(ACTIONS, key=lambda one: -one.priority * typing) if one.id == action]
         )
-        return self.get_key_display(Binding(keys[0].split(",")[0], ""))
+        key = keys[0].split(",")[0]
+        return key if key == "enter" else self.get_key_display(Binding(key, ""))  # a word among words, not ⏎
 
     def with_keys(self, sentence: str) -> str:
-        """`sentence` with each `[action]` replaced by the key it has now, one that works in a text field where there is one."""
-        return re.sub(r"\[([a-z]+\.[^\[\]]+)\]", lambda found: self.key_of(found[1], typing=True), sentence)
+        """`sentence` with each `[action]` replaced by the key it has now; `[!action]` by one that works in a text field too.
+
+        A text of others that looks like one is left alone.
+        """
+
+        def key(found: re.Match[str]) -> str:
+            return self.key_of(found[2], typing=bool(found[1])) if found[2] in IDS else found[0]
+
+        return re.sub(r"\[(!?)([a-z]+\.[^\[\]]+)\]", key, sentence)
 
     # The tour
 

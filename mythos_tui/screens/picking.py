@@ -88,14 +88,15 @@ class RunPicking(WorkbenchScreen):
         if name := runs.selected:
             pinned = self.app.choice.toggle_pin(name)
             runs.picked()
-            said = "pinned: on top of the list, and in Compare (5)" if pinned else "no longer pinned; p pins it again"
+            again = f"no longer pinned; [{self.MODE}.pin] pins it again"
+            said = "pinned: on top of the list, and in Compare ([app.open('compare')])" if pinned else again
             self.notify(said, title=visible(name), timeout=2, markup=False)
 
     def action_select(self) -> None:
         """Select the run under the cursor for Compare, or let it go, and move on to the next."""
         runs = self.query_one(RunList)
         if (name := runs.selected) and name in self.app.choice.pins:
-            said = "It is pinned, so it is compared anyway; p lets it go."
+            said = f"It is pinned, so it is compared anyway; [{self.MODE}.pin] lets it go."
             self.notify(said, title=visible(name), timeout=3, markup=False)
         elif name:
             self.app.choice.toggle_selected(name)

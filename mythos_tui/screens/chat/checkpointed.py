@@ -21,7 +21,7 @@ from mythos_tui.actions import bindings
 from mythos_tui.screens.base import WorkbenchScreen
 from mythos_tui.screens.chat import catalog
 from mythos_tui.screens.chat.controls import Controls
-from mythos_tui.screens.chat.picker import CONFIGURE, CheckpointPicker, how_to_get_one
+from mythos_tui.screens.chat.picker import NO_CHECKPOINT, CheckpointPicker
 from mythos_tui.widgets.text import visible
 from mythos_tui.workers.inference import InferenceClient
 from mythos_tui.workers.inference_messages import InferenceEvent, InferenceStage, WorkerDied
@@ -85,7 +85,7 @@ class CheckpointScreen(WorkbenchScreen):
         if self.checkpoint is None and found:
             self.use_checkpoint(found[0].path)
         elif self.checkpoint is None:
-            self.show_notice(how_to_get_one(self.app.key_of(CONFIGURE, typing=True)), fault=False)
+            self.show_notice(self.app.with_keys(NO_CHECKPOINT), fault=False)
             self._show_line()
 
     def use_checkpoint(self, path: Path) -> None:

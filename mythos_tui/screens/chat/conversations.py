@@ -58,7 +58,7 @@ class ConversationsScreen(ListDialog[Conversation]):
         if one is None:
             return
         if one.id == self._current:
-            said = "This conversation is open: esc, then ctrl+n begins another; then it can be deleted."
+            said = "This conversation is open: esc, then [chat.new] begins another; then it can be deleted."
             self.notify(said, severity="warning")
             return
 

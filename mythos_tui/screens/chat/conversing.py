@@ -108,7 +108,7 @@ class Conversing(CheckpointScreen):
     def _values(self) -> dict[str, Any] | None:
         """Settings of generation, or None where something is in the way."""
         if self._asked:
-            self.notify(self.app.with_keys("An answer is under way; [chat.stop] stops it."), severity="warning")
+            self.notify("An answer is under way; [chat.stop] stops it.", severity="warning")
             return None
         if self.checkpoint is None:
             self.action_choose_checkpoint()
@@ -249,8 +249,8 @@ class Conversing(CheckpointScreen):
             try:
                 await asyncio.to_thread(self.store.save, conversation)
             except (OSError, ValueError) as error:
-                key = self.app.key_of("chat.export('md')", typing=True)
-                said = f"This conversation is not kept: {error}. {key} writes it as Markdown into this folder instead."
+                way = "[!chat.export('md')] writes it as Markdown into this folder instead."
+                said = f"This conversation is not kept: {error}. {way}"
                 self.notify(said, severity="error", markup=False)
 
     async def show_conversation(self, conversation: Conversation) -> None:

@@ -41,10 +41,8 @@ class Dialed(Behind):
             self.notify(self._why_no_depth(), severity="warning")
         elif ready.max_loops <= 1:
             self.notify(
-                self.app.with_keys(
-                    "A dense model computes every token once: no depth to choose. "
-                    "[checkpoint.choose_checkpoint] lists other checkpoints."
-                ),
+                "A dense model computes every token once: no depth to choose. "
+                "[checkpoint.choose_checkpoint] lists other checkpoints.",
                 severity="warning",
             )
         else:
@@ -85,8 +83,8 @@ class Dialed(Behind):
     def action_other_side(self) -> None:
         """Keys act on the other of two answers."""
         if len(self.sides) == 1:
-            key = self.app.key_of("chat.beside", typing=True)
-            self.notify(f"There is one answer to a message; {key} puts a second one beside it.", severity="warning")
+            said = "There is one answer to a message; [!chat.beside] puts a second one beside it."
+            self.notify(said, severity="warning")
             return
         self.sides[self.side].depth = self.query_one(Controls).depth
         self._act_on(1 - self.side)
@@ -114,5 +112,5 @@ class Dialed(Behind):
 
     def _busy(self) -> bool:
         if self.request:
-            self.notify(self.app.with_keys("An answer is under way; [chat.stop] stops it."), severity="warning")
+            self.notify("An answer is under way; [chat.stop] stops it.", severity="warning")
         return bool(self.request)

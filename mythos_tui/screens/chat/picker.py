@@ -14,17 +14,13 @@ from mythos_tui.settings import Context
 if TYPE_CHECKING:
     from mythos_tui.app import MythosApp
 
-CONFIGURE = "app.open('configure')"
-
-
-def how_to_get_one(key: str) -> str:
-    """What to do where there is no checkpoint. `key` opens Configure."""
-    return (
-        "There is no checkpoint yet.\n\n"
-        f"Train a model: {key} opens Configure, ctrl+l launches;\n"
-        "on the command line: mythos train configs/quickstart.yaml\n\n"
-        "Its first checkpoint can be chosen here as soon as it is saved."
-    )
+NO_CHECKPOINT = (
+    "There is no checkpoint yet.\n\n"
+    "Train a model: [!app.open('configure')] opens Configure, [configure.launch] launches;\n"
+    "on the command line: mythos train configs/quickstart.yaml\n\n"
+    "Its first checkpoint can be chosen here as soon as it is saved."
+)
+"""What to do where there is none. From inside a dialog `esc, then` stands before the first key."""
 
 
 class CheckpointPicker(ListDialog[CheckpointInfo]):
@@ -65,4 +61,4 @@ class CheckpointPicker(ListDialog[CheckpointInfo]):
         return [info for info in self._items if all(word in text(info) for word in query.casefold().split())]
 
     def none(self) -> str:
-        return how_to_get_one(f"esc, then {self.app.key_of(CONFIGURE, typing=True)}")
+        return self.app.with_keys(NO_CHECKPOINT.replace("[", "esc, then [", 1))

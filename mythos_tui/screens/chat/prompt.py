@@ -23,7 +23,7 @@ class PromptArea(TextArea):
 
     help_text = (
         "Enter sends. ctrl+j, alt+enter or shift+enter begins a new line. "
-        "esc leaves the field, so that single keys work again."
+        "Leaving the field makes single keys work again."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", tooltip="Send what is written", priority=True),

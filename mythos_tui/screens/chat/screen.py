@@ -50,7 +50,7 @@ class ChatScreen(Dialed):
         "The model continues your message, token by token; it is a base language model, not one that was taught to answer. "
         "The colour behind a token tells how many loops it took. The line above the text field is the depth dial: how many "
         "loops a token may take and by which rule it stops earlier, also between two messages. In the text field every single "
-        "key is text: press it together with alt (for the dial: alt with an arrow key), or press esc first."
+        "key is text: press it together with alt (for the dial: alt with an arrow key), or press [chat.leave_field] first."
     )
     BINDINGS: ClassVar[list[BindingType]] = bindings("chat")
 
@@ -152,7 +152,10 @@ class ChatScreen(Dialed):
             self._editing, area = turn, self.query_one(PromptArea)
             area.text = turns[turn].text
             area.move_cursor(area.document.end)
-            area.border_title = f"Editing message {turn + 1} of {len(turns)} · enter sends it instead · esc leaves it"
+            title = (
+                f"Editing message {turn + 1} of {len(turns)} · enter sends it instead · [chat.leave_field] leaves it"
+            )
+            area.border_title = self.app.with_keys(title)
             area.focus()
 
     async def action_regenerate(self) -> None:
@@ -237,7 +240,7 @@ class ChatScreen(Dialed):
             return
         if await asyncio.to_thread(describe, path) is None:
             said = f"{title_of(path)}, which led this conversation, is not there any more. "
-            said += self.app.with_keys("[checkpoint.choose_checkpoint] chooses who goes on with it.")
+            said += "[checkpoint.choose_checkpoint] chooses who goes on with it."
             self.notify(said, severity="warning", markup=False)
         else:
             self.use_checkpoint(path)

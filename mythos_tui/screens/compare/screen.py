@@ -63,18 +63,17 @@ class CompareScreen(RunPicking):
         yield Static(self._nothing_yet(), id="empty", markup=False)
 
     def _how(self) -> str:
-        return (
+        return self.app.with_keys(
             "Nothing is compared yet.\n\n"
-            "Put the cursor on a run and press space\n"
-            "to select it, or p to pin it:\n"
+            "Put the cursor on a run and press [compare.select]\n"
+            "to select it, or [compare.pin] to pin it:\n"
             "pinned runs stay here, also after a restart.\n\n"
             "Two or more runs show what differs between them."
         )
 
     def _nothing_yet(self) -> str:
-        return (
-            f"No runs yet in {visible(str(self.app.context.runs))}\n\n"
-            "Press 2 to configure one and launch it, 1 to watch it train;\n"
+        return f"No runs yet in {visible(str(self.app.context.runs))}\n\n" + self.app.with_keys(
+            "Press [app.open('configure')] to configure one and launch it, [app.open('train')] to watch it train;\n"
             "once there are two, this screen lays them over each other."
         )
 
@@ -164,8 +163,10 @@ class CompareScreen(RunPicking):
     def action_differences(self) -> None:
         """All settings, or those that differ."""
         self._everything = not self._everything
-        said = "All settings; d leaves those that differ." if self._everything else "Settings that differ; d shows all."
-        self.notify(said, timeout=2)
+        said = (
+            "All settings; {} leaves those that differ." if self._everything else "Settings that differ; {} shows all."
+        )
+        self.notify(said.format("[compare.differences]"), timeout=2)
         self._draw()
 
     @work(group="export", exclusive=True)

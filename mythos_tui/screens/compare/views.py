@@ -85,8 +85,9 @@ class ComparisonTable(Rows):
     """Columns are runs. The label stays while the columns move to the side, run by run."""
 
     help_text = (
-        "Final and best values, ◆ marks the best of the runs, and below them the settings in which the runs differ; d shows all "
-        "settings. Columns are runs, in the colours of their curves; ← and → move to further columns."
+        "Final and best values, ◆ marks the best of the runs, and below them the settings in which the runs differ; "
+        "[compare.differences] shows all settings. Columns are runs, in the colours of their curves; "
+        "[table.shift(-1)] and [table.shift(1)] move to further columns."
     )
     DEFAULT_CSS: ClassVar[str] = "ComparisonTable { background: $surface; padding: 0 1; }"
     empty = "reading …"

@@ -61,7 +61,7 @@ class Keeping(WorkbenchScreen):
 
     async def action_redo(self) -> None:
         """Make the change again that was taken back."""
-        await self._travelled(self.draft.redo(), "There is nothing to redo: ctrl+z undoes a change first.")
+        await self._travelled(self.draft.redo(), "There is nothing to redo: [configure.undo] undoes a change first.")
 
     async def _travelled(self, moved: bool, otherwise: str) -> None:
         if moved:
@@ -99,7 +99,7 @@ class Keeping(WorkbenchScreen):
         way = (
             "It is a preset now" if path.is_relative_to(self.app.context.configs) else f"mythos train {path} starts it"
         )
-        self.notify(f"Saved {path}. {way}, and ctrl+l launches it.", title="Configuration", markup=False)
+        self.notify(f"Saved {path}. {way}, and [configure.launch] launches it.", title="Configuration", markup=False)
 
     async def action_editor(self) -> None:
         """Edit the draft as YAML in the person's own editor; what cannot be read can be edited on."""

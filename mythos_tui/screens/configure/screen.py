@@ -68,8 +68,8 @@ class ConfigureScreen(Keeping):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (52, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = bindings("configure")
     help_text = (
-        "Choose a preset, change what you like, launch with ctrl+l. Up, down, tab and enter move between fields; "
-        "page up and page down between sections; esc goes back to the presets. "
+        "Choose a preset, change what you like, launch with [configure.launch]. Up, down, tab and enter move between fields; "
+        "[configure.section(-1)] and [configure.section(1)] between sections; [configure.presets] goes back to the presets. "
         "Settings that do nothing as the others stand are not shown; "
         "names in bold differ from their default."
     )
@@ -138,7 +138,7 @@ class ConfigureScreen(Keeping):
     @on(OptionList.OptionSelected, "#presets")
     async def _chosen(self, event: OptionList.OptionSelected) -> None:
         await self._load(event.option_id or DEFAULTS)
-        said = f"Loaded {visible(event.option_id or '')}: tab goes into the form, ctrl+l launches."
+        said = f"Loaded {visible(event.option_id or '')}: tab goes into the form, [configure.launch] launches."
         self.notify(said, timeout=3, markup=False)
 
     @on(OptionList.OptionHighlighted, "#presets")
@@ -206,7 +206,9 @@ class ConfigureScreen(Keeping):
                 f"✗ {len(faults)} to mend in {', '.join(one for one in SECTIONS if counts[one])}", "$error"
             )
         else:
-            verdict = Content.assemble(("^l", "bold $primary"), (" launches", "$foreground-muted"))
+            verdict = Content.assemble(
+                (self.app.key_of("configure.launch"), "bold $primary"), (" launches", "$foreground-muted")
+            )
         self.query_one("#verdict", Static).update(verdict)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:

@@ -86,7 +86,7 @@ class ActionsProvider(Provider):
                 await app.run_action(action.name, node)
                 return
             await asyncio.sleep(0.1)
-        app.notify(f"{action.title} is not possible here now; ? tells what is.", severity="warning")
+        app.notify(f"{action.title} is not possible here now; [app.help] tells what is.", severity="warning")
 
     def _able(self, action: Action) -> Any:
         """Who does it on this screen now: somebody with the focus, else a widget that could have it."""

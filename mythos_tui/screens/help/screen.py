@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +14,9 @@ from textual.widgets import Static
 
 from mythos_tui.actions import offered
 
+if TYPE_CHECKING:
+    from mythos_tui.app import MythosApp
+
 
 class HelpScreen(ModalScreen[None]):
     """Made from the bindings and help texts of the screen below, so that it cannot disagree with them."""
@@ -22,6 +25,8 @@ class HelpScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "dismiss", "Close", key_display="esc", tooltip="Back to where you were"),
     ]
+
+    app: MythosApp
 
     def __init__(self, below: Screen[Any]) -> None:
         super().__init__()
@@ -33,7 +38,7 @@ class HelpScreen(ModalScreen[None]):
         box.border_subtitle = "esc closes"
         with box:
             for text in self._texts():
-                yield Static(text, classes="help-text", markup=False)
+                yield Static(self.app.with_keys(text), classes="help-text", markup=False)
             for title, rows in self._groups():
                 yield Static(title, classes="help-title", markup=False)
                 yield Static(self._table(rows), markup=False)

@@ -67,8 +67,6 @@ class TourBar(Static):
             self.update(self._sentence(step))
 
     def _sentence(self, step: int) -> Content:
-        parts = re.split(r"\[(.+?)\]", f"{STEPS[step][1]}  [app.tour] ends it.")
-        for at in range(1, len(parts), 2):
-            parts[at] = self.app.key_of(parts[at].removeprefix("!"), typing=parts[at].startswith("!"))
-        styled = [(part, "bold $primary" if at % 2 else "") for at, part in enumerate(parts)]
+        parts = re.split(r"(\[.+?\])", f"{STEPS[step][1]}  [app.tour] ends it.")
+        styled = [(self.app.with_keys(part), "bold $primary" if at % 2 else "") for at, part in enumerate(parts)]
         return Content.assemble((f"Tour {step + 1} of {len(STEPS)}  ", "bold $accent"), *styled)

@@ -23,22 +23,23 @@ from mythos_tui.widgets.heatmap import Heatmap
 from mythos_tui.widgets.heatmap_paint import whole
 
 VIEWS = {
-    "halting": ("h", "Halting"),
-    "lens": ("l", "Lens"),
-    "attention": ("a", "Attention"),
-    "depth": ("d", "By depth"),
-    "pattern": ("p", "Pattern"),
-    "experts": ("x", "Experts"),
-    "states": ("s", "States"),
-    "loss": ("o", "Loss"),
-    "sweep": ("w", "Sweep"),
+    "halting": "Halting",
+    "lens": "Lens",
+    "attention": "Attention",
+    "depth": "By depth",
+    "pattern": "Pattern",
+    "experts": "Experts",
+    "states": "States",
+    "loss": "Loss",
+    "sweep": "Sweep",
 }
-"""Key and title of every view."""
+"""Title of every view."""
 OF_TOKENS = ("halting", "lens", "attention", "pattern", "experts", "states")
 """Maps whose rows are tokens."""
 OF_STEPS = ("halting", "lens", "experts", "states")
 """Maps whose columns are steps."""
 OF_ATTENTION = ("attention", "depth", "pattern")
+UNRUN = "enter in the text field ([inspect.edit] goes there) runs the text through the checkpoint."
 PAIR_FROM = 160
 """Columns of the terminal from which two views stand side by side."""
 
@@ -170,14 +171,14 @@ class TracePictures(CheckpointScreen):
 
     def _tabs(self) -> Content:
         """Keys and titles of all views; where there is no room only the shown ones keep their titles."""
-        spare = (
-            self.query_one("#picture").size.width - 2 - sum(len(key) + len(title) + 2 for key, title in VIEWS.values())
-        )
+        keys = {view: self.app.key_of(f"inspect.view('{view}')") for view in VIEWS}
+        needed = sum(len(keys[view]) + len(title) + 2 for view, title in VIEWS.items())
+        spare = self.query_one("#picture").size.width - 2 - needed
         gap = "   " if spare >= 2 * len(VIEWS) else " "
         parts: list[str | tuple[str, str]] = []
-        for view, (key, title) in VIEWS.items():
+        for view, title in VIEWS.items():
             style = "bold underline" if view == self._view else "bold" if view in self.views else "$text-muted"
-            parts += [(key, "bold $primary"), " "]
+            parts += [(keys[view], "bold $primary"), " "]
             if spare >= -1 or view in self.views:
                 parts += [(title, style), gap]
         return Content.assemble(*parts)
@@ -193,11 +194,11 @@ class TracePictures(CheckpointScreen):
         if self.look is None and self.checkpoint is None:
             return Text()  # the notice at the top says what to do
         if self.look is None:
-            return Text("enter in the text field (e goes there) runs the text through the checkpoint.", "dim")
+            return Text(self.app.with_keys(UNRUN), "dim")
         return Text("\n").join(self._explain(view, self.look) for view in self.views)
 
     def _explain(self, view: str, look: Look) -> Text:
-        return self.query_one(LossText).legend() if view == "loss" else explain(view, look)
+        return self.query_one(LossText).legend() if view == "loss" else explain(view, look, self.app.with_keys)
 
     def lines_of(self, view: str) -> tuple[list[Strip], int]:
         """A view as lines, a map with all its rows, and their width."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from rich.text import Text
@@ -14,10 +15,12 @@ from mythos_tui.widgets.text import crop, fit, visible
 
 BAR = 10
 WIDTH = 27
+MEASURE, PATTERN = "[inspect.measure]", "[inspect.pattern] pattern"
+STEP, HEAD = "[inspect.step(-1)] [inspect.step(1)]", "[inspect.head(-1)] [inspect.head(1)]"
 
 
-def explain(view: str, look: Look) -> Text:
-    """What rows, columns and colours of a view are; its keys at the end."""
+def explain(view: str, look: Look, with_keys: Callable[[str], str]) -> Text:
+    """What rows, columns and colours of a view are, with the keys of the actions that are named."""
     trace = look.trace
     say = {
         "halting": _halting,
@@ -30,16 +33,19 @@ def explain(view: str, look: Look) -> Text:
         "sweep": _sweep,
     }[view]
     bold, rest = say(look, trace)
-    return Text.assemble((bold, "bold"), (rest, "dim"))
+    return Text.assemble((with_keys(bold), "bold"), (with_keys(rest), "dim"))
 
 
 def _measure(view: str, look: Look) -> str:
-    return MEASURES[view][look.measure(view)] + " (v)"
+    return f"{MEASURES[view][look.measure(view)]} ({MEASURE})"
 
 
 def _halting(look: Look, trace: Trace) -> tuple[str, str]:
     if not trace.has_depth:
-        return "", "A dense model computes every token once: there is no halting to show. l shows its layers."
+        return (
+            "",
+            "A dense model computes every token once: there is no halting to show. [inspect.view('lens')] shows its layers.",
+        )
     what = visible(trace.signal_name) if trace.has_signal else f"computed (exit rule {trace.exit} has no number)"
     return "", f"row: token, its loops · column: loop · colour: {what} · {EXIT_MARK} exit"
 
@@ -52,21 +58,21 @@ def _lens(look: Look, trace: Trace) -> tuple[str, str]:
 
 def _attention(look: Look, trace: Trace) -> tuple[str, str]:
     name = visible(trace.rows[look.row]) if trace.rows else "none"
-    place = f" ({look.row + 1} of {len(trace.rows)}; , .)"
+    place = f" ({look.row + 1} of {len(trace.rows)}; {STEP})"
     return (
         name,
-        f"{place} · row: token · column: head · colour: entropy, {_measure('attention', look)} · enter pattern",
+        f"{place} · row: token · column: head · colour: entropy, {_measure('attention', look)} · {PATTERN}",
     )
 
 
 def _depth(look: Look, trace: Trace) -> tuple[str, str]:
     name = crop(visible(trace.tokens[look.token], spaces=True), 20)
-    what = f" (, .) · row: layer or loop · column: head · colour: entropy, {_measure('depth', look)} · enter pattern"
+    what = f" ({STEP}) · row: layer or loop · column: head · colour: entropy, {_measure('depth', look)} · {PATTERN}"
     return f"token {look.token + 1} {name}", what
 
 
 def _pattern(look: Look, trace: Trace) -> tuple[str, str]:
-    name = f"{visible(trace.rows[look.row])} (, .) · head {look.head + 1} of {trace.heads} (< >)"
+    name = f"{visible(trace.rows[look.row])} ({STEP}) · head {look.head + 1} of {trace.heads} ({HEAD})"
     return name, " · row attends to column · colour: weight"
 
 
@@ -78,12 +84,12 @@ def _experts(look: Look, trace: Trace) -> tuple[str, str]:
 
 def _states(look: Look, trace: Trace) -> tuple[str, str]:
     what = ("how far the step moved the state, ‖hₜ−hₜ₋₁‖/‖hₜ‖", "size of the state, RMS")[look.measure("states")]
-    return "", f"row: token · column: {step_name(trace)} · colour: {what} (v)"
+    return "", f"row: token · column: {step_name(trace)} · colour: {what} ({MEASURE})"
 
 
 def _sweep(look: Look, trace: Trace) -> tuple[str, str]:
     if not trace.has_depth:
-        return "", "loss (nats) read out after each layer: mean of all tokens, and the token at the cursor (, .)"
+        return "", f"loss (nats) read out after each layer: mean of all tokens, and the token at the cursor ({STEP})"
     loops, loss = trace.exit_point()
     return (
         "",
@@ -184,7 +190,7 @@ def _entropy(text: Text, look: Look, room: int) -> None:
     text.append("not run\n" if math.isnan(value) else f"{value:.2f} of {most:.2f} nats{share}\n")
     pattern = look.patterns.get((look.row, look.head))
     if pattern is None:
-        text.append("\nenter: what it attends to\n", "dim")
+        text.append("\nits pattern: what it attends to\n", "dim")
     elif not math.isnan(value):
         text.append("\n")
         _most_attended(text, look, pattern[look.token], room - 4)

@@ -40,12 +40,17 @@ class InspectScreen(TracePictures):
     MODE = "inspect"
     CSS_PATH: ClassVar[list[str | PurePath]] = ["../chat/shared.tcss", "screen.tcss"]
     help_text = (
-        "Type a text (or g for the last one of Chat) and press enter: it runs through the checkpoint once. "
-        "h: the exit rule's number for every token at every loop. l: what each loop would say comes next. "
-        "a: attention entropy, tokens by heads, at one layer or loop; d: layers and loops by heads, for one token; "
-        "enter there, or p: the pattern behind it. x: experts. s: size of the state and of each step. o: loss of every token. "
-        "w: loss at every depth. The cursor is shared by all views; the column at the right explains what is under it. "
-        "F follows a run: each new checkpoint is looked into as it appears. A wide terminal shows two views side by side."
+        "Type a text (or [inspect.from_chat] for the last one of Chat) and press enter: it runs through the checkpoint once. "
+        "[inspect.view('halting')]: the exit rule's number for every token at every loop. "
+        "[inspect.view('lens')]: what each loop would say comes next. "
+        "[inspect.view('attention')]: attention entropy, tokens by heads, at one layer or loop; "
+        "[inspect.view('depth')]: layers and loops by heads, for one token; [inspect.pattern] there, or "
+        "[inspect.view('pattern')]: the pattern behind it. [inspect.view('experts')]: experts. "
+        "[inspect.view('states')]: size of the state and of each step. [inspect.view('loss')]: loss of every token. "
+        "[inspect.view('sweep')]: loss at every depth. "
+        "The cursor is shared by all views; the column at the right explains what is under it. "
+        "[inspect.follow] follows a run: each new checkpoint is looked into as it appears. "
+        "A wide terminal shows two views side by side."
     )
     BINDINGS: ClassVar[list[BindingType]] = bindings("inspect")
 
@@ -100,7 +105,10 @@ class InspectScreen(TracePictures):
     @on(PromptArea.Sent)
     def _text_sent(self, message: PromptArea.Sent) -> None:
         if not message.text.strip():
-            self.notify("Type a text first, or press esc and then g for the last one of Chat.", severity="warning")
+            self.notify(
+                "Type a text first, or press [inspect.leave_field] and then [inspect.from_chat] for the last one of Chat.",
+                severity="warning",
+            )
         elif self.checkpoint is None:
             self.action_choose_checkpoint()
         elif values := self.read_settings():
@@ -198,9 +206,8 @@ class InspectScreen(TracePictures):
             return
         run = following.run_of(self.checkpoint) if self.checkpoint else None
         if run is None:
-            self.notify(
-                "There is no run to follow here: ctrl+o chooses a checkpoint of one, then F.", severity="warning"
-            )
+            way = "[checkpoint.choose_checkpoint] chooses a checkpoint of one, then [inspect.follow]."
+            self.notify(f"There is no run to follow here: {way}", severity="warning")
             return
         self.following = run
         self._watch = self.set_interval(following.EVERY_S, self._look_for_newer)
@@ -233,7 +240,8 @@ class InspectScreen(TracePictures):
         """Write the trace (npz) or the chosen view (svg, md) into the current folder."""
         if self.look is None or self.source is None:
             self.notify(
-                "There is nothing to write yet: e goes to the text, and enter looks inside it.", severity="warning"
+                "There is nothing to write yet: [inspect.edit] goes to the text, and enter looks inside it.",
+                severity="warning",
             )
             return
         view = "trace" if kind == "npz" else self._view
@@ -246,10 +254,10 @@ class InspectScreen(TracePictures):
             )
             self.notify(said, severity="error", markup=False)
             return
-        self.app.say_saved(VIEWS[view][1] if view in VIEWS else "Trace", path)
+        self.app.say_saved(VIEWS.get(view, "Trace"), path)
 
     def _write(self, kind: str, path: Path, look: Look, source: exports.Source) -> None:
-        title = VIEWS[self._view][1]
+        title = VIEWS[self._view]
         if kind == "npz":
             exports.save_npz(path, look.trace, source)
         elif kind == "md":
@@ -271,7 +279,9 @@ class InspectScreen(TracePictures):
     def action_from_chat(self) -> None:
         """Take the last text of Chat and run it."""
         if not self.client.last_said:
-            self.notify("Chat has no text yet: press 3 and let a model continue something.", severity="warning")
+            self.notify(
+                "Chat has no text yet: press [app.open('chat')] and let a model continue something.", severity="warning"
+            )
             return
         self._run_said(self.client.last_said)
 

@@ -33,7 +33,7 @@ def severity(alert: Alert) -> int:
 
 
 def full_text(alert: Alert, run: str) -> str:
-    """All there is to say of an alert."""
+    """All there is to say of an alert; keys are named by their actions."""
     when = "" if alert.step is None else f" at step {grouped(alert.step)}"
     clock = f", {time.strftime('%d %b %H:%M:%S', time.localtime(alert.time))}" if alert.time == alert.time else ""
     page = PLAYBOOK.get(alert.kind)
@@ -52,8 +52,8 @@ def _done(action: str) -> str:
     deeds = {
         "note": "It was noted, and training went on.",
         "skip": "The update was left out, and training went on.",
-        "pause": "The run was paused; P lets it go on.",
-        "stop": "The run was stopped; R goes on from its latest checkpoint.",
+        "pause": "The run was paused; [train.pause] lets it go on.",
+        "stop": "The run was stopped; [train.resume_run] goes on from its latest checkpoint.",
     }
     return deeds.get(action, visible(action))
 
@@ -73,7 +73,7 @@ class AlertRail(Rows):
     empty = "No alerts: nothing odd so far."
     help_text = (
         "What the run's guard noticed, newest on top: ○ note, ▲ warning, ✗ error, each with its evidence and what to try. "
-        "Enter opens the whole of it, to read and copy."
+        "[alerts.open] opens the whole of it, to read and copy."
     )
     DEFAULT_CSS: ClassVar[str] = "AlertRail { background: $surface; padding: 0 1; }"
     BINDINGS: ClassVar[list[BindingType]] = bindings("alerts")

@@ -55,7 +55,8 @@ class RunCommands(RunPicking):
     def action_stop(self) -> None:
         """Ask, then stop."""
         if run := self.selected:
-            text = f"{visible(run.name)} saves a checkpoint and ends at step {run.step}. R goes on from there later."
+            later = self.app.with_keys("[train.resume_run] goes on from there later.")
+            text = f"{visible(run.name)} saves a checkpoint and ends at step {run.step}. {later}"
             self._ask("Stop this run?", text, lambda: self.action_send("stop"))
 
     def action_kill(self) -> None:
@@ -69,7 +70,11 @@ class RunCommands(RunPicking):
             self._ask("Kill this worker?", text, lambda: self._kill(run))
 
     def _kill(self, run: RunSummary) -> None:
-        way = "R goes on from its latest checkpoint" if run.last_checkpoint else "L starts it anew"
+        way = (
+            "[train.resume_run] goes on from its latest checkpoint"
+            if run.last_checkpoint
+            else "[train.new_run] starts it anew"
+        )
         self._do("kill", run.name, lambda: control.kill_worker(run.root), f"the worker is gone; {way}")
 
     def _ask(self, title: str, text: str, then: Callable[[], None]) -> None:
@@ -115,7 +120,11 @@ class RunCommands(RunPicking):
             try:
                 path = await asyncio.to_thread(control.latest_checkpoint, run.root)
             except MythosError:
-                way = "w writes one now." if run.is_live else "Choose another run, or launch one from Configure."
+                way = (
+                    "[train.send('save')] writes one now."
+                    if run.is_live
+                    else "Choose another run, or launch one from Configure."
+                )
                 said = f"There is no checkpoint yet. {way}"
                 self.app.notify(said, title=visible(run.name), severity="warning", markup=False)
                 return

@@ -18,6 +18,7 @@ from mythos_tui.screens.train.system import SystemPanel
 from mythos_tui.widgets.fields import TextField
 
 if TYPE_CHECKING:
+    from mythos_tui.app import MythosApp
     from mythos_tui.runs.machine import Machine
     from mythos_tui.runs.snapshot import RunSnapshot
 
@@ -28,6 +29,7 @@ class DockBar(Widget):
     """The panes' names with their keys; the one that is shown stands out. A click shows one."""
 
     DEFAULT_CSS: ClassVar[str] = "DockBar { height: 1; width: 1fr; padding: 0 1; }"
+    app: MythosApp
     alerts: reactive[tuple[int, str]] = reactive((0, ""))
     found: reactive[str] = reactive("")
 
@@ -41,6 +43,7 @@ class DockBar(Widget):
         parts: list[str | tuple[str, str]] = []
         at, self._spans = 0, []
         for pane in PANES:
+            key = self.app.key_of(f"train.dock('{pane}')")
             start = dock.query_one(f"#{pane}").region.x - self.region.x if dock.is_wide else at
             if start > at:
                 parts.append(" " * (start - at))
@@ -50,11 +53,11 @@ class DockBar(Widget):
             badge = f" {count}" if pane == "alerts" and count else ""
             here = pane == dock.pane or dock.is_wide
             parts += [
-                (f"{pane[0]} ", "bold $primary"),
+                (f"{key} ", "bold $primary"),
                 (title, "bold" if here else "$foreground-muted"),
                 (badge, f"bold {colour}"),
             ]
-            end = at + 2 + len(title) + len(badge)
+            end = at + len(key) + 1 + len(title) + len(badge)
             self._spans.append((at, end, pane))
             if pane == "log" and self.found:
                 parts.append((f"  {self.found}", "$accent"))
@@ -63,10 +66,10 @@ class DockBar(Widget):
             at = end + 3
         return Content.assemble(*parts)
 
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         for start, end, pane in self._spans:
             if start <= event.x - self.styles.padding.left < end:
-                self.app.simulate_key(pane[0])
+                await self.screen.run_action(f"dock('{pane}')")
 
 
 class Dock(Vertical):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,26 +15,27 @@ from mythos_tui.screens.units import grouped
 from mythos_tui.widgets.text import crop, visible
 
 if TYPE_CHECKING:
+    from mythos_tui.app import MythosApp
     from mythos_tui.runs.snapshot import Alert
 
 
-def notice(run: RunSummary, runs: Path) -> Content | None:
-    """A paragraph for runs that need a person; None for the others."""
+def notice(run: RunSummary, runs: Path, with_keys: Callable[[str], str]) -> Content | None:
+    """A paragraph for runs that need a person, with the keys of the actions it names; None for the others."""
     if run.state not in ("failed", "crashed", "stalled"):
         return None
     what, hint = _fault(run)
     parts: list[str | tuple[str, str]] = [(what, "bold $error" if run.state != "stalled" else "bold $warning")]
     if hint:
-        parts += ["\n", hint]
-    parts += ["\n", (_way_on(run, runs), "$foreground-muted")]
+        parts += ["\n", with_keys(hint)]
+    parts += ["\n", (with_keys(_way_on(run, runs)), "$foreground-muted")]
     return Content.assemble(*parts)
 
 
-def alert_line(alerts: Sequence[Alert], width: int) -> Content:
-    """The newest alert in one line, and where all of them are."""
+def alert_line(alerts: Sequence[Alert], width: int, key: str) -> Content:
+    """The newest alert in one line, and the key that shows all of them."""
     alert, count = alerts[-1], len(alerts)
     glyph, colour = level_of(alert)
-    more = "  a shows it" if count == 1 else f"  a shows all {count}"
+    more = f"  {key} shows it" if count == 1 else f"  {key} shows all {count}"
     where = "" if alert.step is None else f"Step {grouped(alert.step)}: "
     text = crop(f"{glyph} {where}{visible(alert.message)}", max(0, width - len(more)))
     return Content.assemble((text, f"bold {colour}"), (more, "$foreground-muted"))
@@ -46,7 +47,7 @@ def _fault(run: RunSummary) -> tuple[str, str]:
         return what, "Its metrics and whole checkpoints are intact."
     if run.state == "stalled":
         what = "The worker has been silent for longer than it promised."
-        return what, "It may be swapping or waiting for a disk; K ends it at once."
+        return what, "It may be swapping or waiting for a disk; [train.kill] ends it at once."
     error = run.error or {}
     kind = visible(str(error.get("type") or ""))
     message = visible(str(error.get("message") or run.message or "no message"))
@@ -55,11 +56,12 @@ def _fault(run: RunSummary) -> tuple[str, str]:
 
 def _way_on(run: RunSummary, runs: Path) -> str:
     if run.state == "stalled":
-        return "The log below may say more (l)."
+        return "The log below may say more ([train.dock('log')])."
     if run.last_checkpoint:
         place = "" if runs == Path("runs") else f" --runs {visible(str(runs))}"
-        return f"R goes on from {visible(str(run.last_checkpoint))}; headless: mythos train --resume {run.name}{place}"
-    return "It wrote no checkpoint yet: launch it anew from Configure (2)."
+        way = f"[train.resume_run] goes on from {visible(str(run.last_checkpoint))}"
+        return f"{way}; headless: mythos train --resume {run.name}{place}"
+    return "It wrote no checkpoint yet: launch it anew from Configure ([app.open('configure')])."
 
 
 class Notice(Static):
@@ -71,6 +73,8 @@ class Notice(Static):
     Notice.-shown { display: block; }
     Notice.-warning { background: $warning 12%; border-left: thick $warning; }
     """
+
+    app: MythosApp
 
     def __init__(self) -> None:
         super().__init__(id="notice", markup=False)
@@ -84,9 +88,9 @@ class Notice(Static):
         if state == self._shown:
             return
         self._shown = state
-        text = notice(run, runs)
+        text = notice(run, runs, self.app.with_keys)
         if text is None and unseen:
-            text = alert_line(alerts, max(20, width - 5))
+            text = alert_line(alerts, max(20, width - 5), self.app.key_of("train.dock('alerts')"))
         self.set_class(text is not None, "-shown")
         self.set_class(run.state not in ("failed", "crashed"), "-warning")
         self.update(text or "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -15,6 +15,9 @@ from mythos_tui.actions import bindings
 from mythos_tui.screens.train.arrangement import KNOWN, Arrangement
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop
+
+if TYPE_CHECKING:
+    from mythos_tui.app import MythosApp
 
 
 class PanelRows(Rows):
@@ -56,6 +59,7 @@ class PanelDialog(ModalScreen[None]):
     PanelDialog .keys { color: $text-muted; margin-top: 1; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings("panels")
+    app: MythosApp
 
     def __init__(self, arrangement: Arrangement) -> None:
         super().__init__()
@@ -65,8 +69,8 @@ class PanelDialog(ModalScreen[None]):
         with Vertical():
             yield Static("Charts", classes="title", markup=False)
             yield PanelRows(self._arrangement)
-            keys = "space show or leave out   shift+↑↓ or J K move   r as delivered   esc close"
-            yield Static(keys, classes="keys", markup=False)
+            keys = "[panels.show] show or leave out   shift+↑↓ or J K move   [panels.reset] as delivered   [panels.dismiss] close"
+            yield Static(self.app.with_keys(keys), classes="keys", markup=False)
 
     def action_show(self) -> None:
         """Show the panel or leave it out."""

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from mythos_tui.runs.snapshot import RunSnapshot
 
 NEXT = {
-    "pause": "; P lets it go on",
-    "resume": "; P pauses it again",
-    "save": "; c chats with it, i looks inside",
-    "set": "; t shows what holds now",
-    "stop": "; R goes on from there later",
+    "pause": "; [train.pause] lets it go on",
+    "resume": "; [train.pause] pauses it again",
+    "save": "; [train.chat] chats with it, [train.inspect] looks inside",
+    "set": "; [train.tune] shows what holds now",
+    "stop": "; [train.resume_run] goes on from there later",
 }
 """What to do after a worker did what it was asked."""
 
@@ -45,7 +45,7 @@ class TrainScreen(RunStarting, ChartViews):
     BINDINGS: ClassVar[list[BindingType]] = bindings("train")
     help_text = (
         "Training runs live in processes of their own: leaving the workbench, or losing the terminal, does not end them. "
-        "Tab moves between the list, the charts and the log; enter shows a chart on the full screen, esc comes back."
+        "Tab moves between the list, the charts and the log; [train.zoom] shows a chart on the full screen, esc comes back."
     )
 
     def __init__(self) -> None:
@@ -65,12 +65,11 @@ class TrainScreen(RunStarting, ChartViews):
         yield Static(self._nothing_yet(), id="empty", markup=False)
 
     def _nothing_yet(self) -> str:
-        return (
-            f"No runs yet in {visible(str(self.app.context.runs))}\n\n"
-            "Press 2 to configure one and launch it from there,\n"
-            "or L to start one from a preset at once;\n"
+        return f"No runs yet in {visible(str(self.app.context.runs))}\n\n" + self.app.with_keys(
+            "Press [app.open('configure')] to configure one and launch it from there,\n"
+            "or [train.new_run] to start one from a preset at once;\n"
             "headless: mythos train configs/quickstart.yaml\n\n"
-            "Press 3 to chat with a ready checkpoint, 4 to look inside it.\n\n"
+            "Press [app.open('chat')] to chat with a ready checkpoint, [app.open('inspect')] to look inside it.\n\n"
             "Runs train in processes of their own and appear here at once."
         )
 
@@ -193,9 +192,8 @@ class TrainScreen(RunStarting, ChartViews):
     @on(AlertRail.Opened)
     def _open_alert(self, event: AlertRail.Opened) -> None:
         name = self.selected_name or ""
-        self.app.push_screen(
-            AlertDialog(f"{visible(name)}: {visible(event.alert.symptom)}", full_text(event.alert, name))
-        )
+        text = self.app.with_keys(full_text(event.alert, name))
+        self.app.push_screen(AlertDialog(f"{visible(name)}: {visible(event.alert.symptom)}", text))
 
     # Crosshair and log
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -19,6 +19,9 @@ from mythos_tui.actions import bindings
 from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop, visible
+
+if TYPE_CHECKING:
+    from mythos_tui.app import MythosApp
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class StartDialog(ModalScreen[Order | None]):
     StartDialog .keys { color: $text-muted; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings("start")
+    app: MythosApp
 
     def __init__(self, title: str, sources: Sequence[Source], check: Callable[[Source, Sequence[str]], str]) -> None:
         super().__init__()
@@ -96,7 +100,8 @@ class StartDialog(ModalScreen[Order | None]):
                 yield Static("name", classes="label", markup=False)
                 yield TextField(self._sources[0].name, id="name", compact=True)
             yield Static("", classes="fault", markup=False)
-            yield Static("enter start   tab next field   ↑↓ choose   esc cancel", classes="keys", markup=False)
+            keys = self.app.with_keys("[start.start] start   tab next field   ↑↓ choose   [start.cancel] cancel")
+            yield Static(keys, classes="keys", markup=False)
 
     @on(Rows.Moved)
     def _suggest_name(self) -> None:

@@ -73,7 +73,11 @@ class RunStarting(RunCommands):
             return
         sources, check = await asyncio.to_thread(fork_sources, run)
         if not sources:
-            way = "w writes one now." if run.is_live else "Choose another run, or L starts one anew."
+            way = (
+                "[train.send('save')] writes one now."
+                if run.is_live
+                else "Choose another run, or [train.new_run] starts one anew."
+            )
             said = f"There is no checkpoint to fork yet. {way}"
             self.app.notify(said, title=visible(run.name), severity="warning", markup=False)
             return

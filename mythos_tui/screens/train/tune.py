@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -20,6 +20,9 @@ from mythos_tui.actions import bindings
 from mythos_tui.screens.configure.draft import Field, as_text, brief, fields
 from mythos_tui.screens.configure.editors import FieldRow
 from mythos_tui.widgets.text import visible
+
+if TYPE_CHECKING:
+    from mythos_tui.app import MythosApp
 
 ON_RESUME = ("train.steps", "train.max_tokens", "train.max_minutes", *LIVE, "train.threads")
 """What of all that may change on resuming is worth a line here; the command line takes the others."""
@@ -59,6 +62,7 @@ class TuneDialog(ModalScreen[list[str] | None]):
     TuneDialog .keys { color: $text-muted; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings("tune")
+    app: MythosApp
 
     def __init__(self, run: str, settings: Mapping[str, Any], live: bool) -> None:
         super().__init__()
@@ -76,7 +80,8 @@ class TuneDialog(ModalScreen[list[str] | None]):
                     yield FieldRow(field, self._settings[field.key])
             yield Static("", classes="help", markup=False)
             deed = "sends what was changed; it holds from the next step on" if self._live else "starts the run again"
-            yield Static(f"enter {deed}   ↑↓ fields   esc cancel", classes="keys", markup=False)
+            keys = self.app.with_keys(f"[tune.apply] {deed}   ↑↓ fields   [tune.cancel] cancel")
+            yield Static(keys, classes="keys", markup=False)
 
     def on_mount(self) -> None:
         for row, field in zip(self.query(FieldRow), self._fields, strict=True):
@@ -109,7 +114,7 @@ class TuneDialog(ModalScreen[list[str] | None]):
             key, text = next(iter(self._faults.items()))
             self.notify(f"{key}: {text}", title="Not changed: mend this first", severity="error", markup=False)
         elif not self._changes and self._live:
-            self.notify("No setting is changed yet: type another value, then enter; esc closes.")
+            self.notify("No setting is changed yet: type another value, then [tune.apply]; [tune.cancel] closes.")
         else:
             self.dismiss([f"{key}={as_override(value)}" for key, value in self._changes.items()])
 
