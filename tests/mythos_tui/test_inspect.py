@@ -45,6 +45,21 @@ async def test_the_default_text_gives_a_picture_at_the_first_enter(workbench: An
         assert screen.trace and screen.trace.tokens[0] == "def"
 
 
+async def test_the_offered_text_is_the_checkpoint_s_own_and_gives_way_to_what_is_typed(workbench: Any) -> None:
+    async with workbench("greedy").run_test() as pilot:
+        screen = await open_inspect(pilot)
+        area = screen.query_one(PromptArea)
+        await until(pilot, lambda: area.text == "1+1=[31m")
+        await pilot.press("a", "b")
+        assert area.text == "ab"
+        screen.checkpoint_changed()
+        assert area.text == "ab"
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.trace is not None)
+        await pilot.press("e", "c")
+        assert area.text == "abc"
+
+
 async def test_the_token_cursor_is_shared_by_all_views(workbench: Any) -> None:
     async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
         screen = await open_inspect(pilot)

@@ -13,11 +13,12 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.timer import Timer
 from textual.widgets import Static
+from textual.widgets.text_area import Selection
 
 from mythos.contract.protocol import AttentionResult, Error, SweepResult, TraceResult
 from mythos_tui.actions import bindings
 from mythos_tui.screens.chat.controls import Controls
-from mythos_tui.screens.chat.prompt import PromptArea
+from mythos_tui.screens.chat.prompt import PromptArea, plain
 from mythos_tui.screens.inspect import exports, following
 from mythos_tui.screens.inspect.pictures import VIEWS, TracePictures
 from mythos_tui.screens.inspect.tables import Look
@@ -32,6 +33,7 @@ def mean(values):
         raise ValueError("no values")
     return sum(values) / len(values)
 """
+"""Offered where a checkpoint has no `infer.example` of its own, or one that this begins with."""
 
 
 class InspectScreen(TracePictures):
@@ -62,6 +64,7 @@ class InspectScreen(TracePictures):
         self._watch: Timer | None = None
         self._wanted: dict[str, tuple[int, int] | str] = {}
         self._said: Said | None = None
+        self._offered = ""
 
     @property
     def trace(self) -> Trace | None:
@@ -72,7 +75,7 @@ class InspectScreen(TracePictures):
         yield from self.compose_checkpoint()
         with Horizontal():
             with Vertical(id="picture"):
-                yield PromptArea(DEFAULT_TEXT, id="text", placeholder="A text to look into · enter runs it")
+                yield PromptArea(id="text", placeholder="A text to look into · enter runs it")
                 yield from self.compose_pictures()
             with VerticalScroll(id="side", can_focus=False).add_class("panel"):
                 yield Controls(sampling=False, id="controls")
@@ -82,10 +85,21 @@ class InspectScreen(TracePictures):
         self.query_one(PromptArea).border_title = "Text · enter looks inside"
         self.query_one(PromptArea).focus()
         self.query_one(Controls).adapt(self.ready)
+        self._offer(DEFAULT_TEXT)
         self._show()
+
+    def _offer(self, text: str) -> None:
+        """A text to begin with, where none was written yet: enter runs it, and what is typed takes its place."""
+        area = self.query_one(PromptArea)
+        if area.text == self._offered != text:
+            area.text = self._offered = text
+            area.selection = Selection(area.document.end, (0, 0))
 
     def checkpoint_changed(self) -> None:
         self.query_one(Controls).adapt(self.ready)
+        if self.ready and self.source is None:
+            example = plain(self.ready.example)
+            self._offer(DEFAULT_TEXT if DEFAULT_TEXT.startswith(example) else example)
         self._tell()
         if self.following and (self.checkpoint is None or following.run_of(self.checkpoint) != self.following):
             self._stop_following()
@@ -112,6 +126,8 @@ class InspectScreen(TracePictures):
         elif self.checkpoint is None:
             self.action_choose_checkpoint()
         elif values := self.read_settings():
+            area = self.query_one(PromptArea)
+            area.move_cursor(area.cursor_location)  # what was offered is written now
             self._trace(self.checkpoint, message.text, **values)
 
     def _trace(self, path: Path, text: str, loops: int, exit: str) -> None:
