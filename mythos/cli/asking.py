@@ -25,8 +25,9 @@ def ask(
 ) -> None:
     """Accuracy per task, as hard as in training and harder, at each depth; then with the exit rule: loops and their correlation.
 
-    The questions are in no corpus. `executed` are mean loops over all tokens of a question; the correlation is Spearman's,
-    between an answer's loops and its difficulty.
+    The questions are in no corpus. `right` counts characters, `whole` the questions that are answered right from the first
+    character to the last. `executed` are mean loops over all tokens of a question; the correlation is Spearman's, between the
+    loops of a character and its difficulty.
     """
     import mythos
     from mythos.models.recurrent import RecurrentModel
@@ -42,11 +43,13 @@ def ask(
     print(
         f"{'task':<10} {'questions':<9}"
         + "".join(f"{n:>7}×" for n in depths)
-        + f"  {'exit rule':<16}{'right':>7}{'executed':>10}{'correlation':>13}"
+        + f"  {'exit rule':<16}{'right':>7}{'whole':>8}{'executed':>10}{'correlation':>13}"
     )
     for row in rows:
         accuracies = "".join(f"{100 * value:7.1f}%" for value in row["accuracy"])
-        stopped = f"{100 * row['stopped']:6.1f}%{row['executed']:10.2f}{row['correlation']:13.3f}"
+        stopped = (
+            f"{100 * row['stopped']:6.1f}%{100 * row['whole']:7.1f}%{row['executed']:10.2f}{row['correlation']:13.3f}"
+        )
         print(f"{row['task']:<10} {row['split']:<9}{accuracies}  {row['exit']:<16}{stopped}")
 
 
@@ -74,6 +77,6 @@ def _rows(loaded: Any, names: str, depths: list[int], exit: str | None, count: i
             stopped = stopped.beyond(difficulties.start)
             row: dict[str, Any] = {"task": task.name, "split": split, "loops": depths}
             row |= {"accuracy": [one.accuracy for one in found]}
-            row |= {"exit": rule, "stopped": stopped.accuracy, "executed": stopped.executed}
+            row |= {"exit": rule, "stopped": stopped.accuracy, "whole": stopped.whole, "executed": stopped.executed}
             rows.append(row | {"correlation": stopped.correlation})
     return rows

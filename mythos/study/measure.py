@@ -62,10 +62,14 @@ def questions(task: Task, difficulties: range, count: int, tokenizer: Path) -> Q
 
 @dataclass(frozen=True)
 class Answered:
-    """Share of answers that were right; loops of every answer and its difficulty [N]; mean loops of all tokens, counted as
-    block evaluations, which is what was computed."""
+    """Share of characters that were right, and of questions all of whose were; loops of every character and its difficulty
+    [N]; mean loops of all tokens, counted as block evaluations, which is what was computed.
+
+    Every character is told with the right ones before it. All of them are right exactly where greedy decoding answers right.
+    """
 
     accuracy: float
+    whole: float
     right: np.ndarray
     loops: np.ndarray
     difficulty: np.ndarray
@@ -84,7 +88,7 @@ class Answered:
         """The answers of at least this difficulty: a hard example asks for easy ones as well, on its way."""
         at = self.difficulty >= least
         right, loops = self.right[at], self.loops[at]
-        return Answered(float(right.mean()), right, loops, self.difficulty[at], self.executed)
+        return Answered(float(right.mean()), self.whole, right, loops, self.difficulty[at], self.executed)
 
     def of_difficulty(self) -> dict[int, tuple[float, float]]:
         """Accuracy and mean loops per difficulty."""
@@ -104,6 +108,7 @@ def answer(model: RecurrentModel, asked: Questions, loops: int, exit: ExitRule |
     loops_of = output.telemetry.loops
     return Answered(
         float(right[asked.asked].float().mean()),
+        float((right | ~asked.asked).all(-1).float().mean()),
         right[asked.asked].numpy(),
         loops_of[asked.asked].numpy(),
         asked.difficulty[asked.asked].numpy(),

@@ -51,10 +51,13 @@ def test_answers_count_what_was_right_and_what_was_executed(tokenizer: Path) -> 
         guessed = model(asked.inputs, 6).logits.argmax(-1)
     assert found.accuracy == pytest.approx(float((guessed == asked.targets)[asked.asked].float().mean()))
     assert set(found.of_difficulty()) == {1, 2, 3, 4}
+    rows = zip((guessed == asked.targets).tolist(), asked.asked.tolist(), strict=True)
+    whole = [all(right for right, one in zip(*row, strict=True) if one) for row in rows]
+    assert found.whole == found.beyond(3).whole == pytest.approx(sum(whole) / 16)
 
 
 def test_correlation_is_that_of_ranks() -> None:
-    found = Answered(1.0, np.ones(4), np.array([1, 2, 3, 9]), np.array([1, 2, 3, 4]), 2.0)
+    found = Answered(1.0, 1.0, np.ones(4), np.array([1, 2, 3, 9]), np.array([1, 2, 3, 4]), 2.0)
     assert found.correlation == pytest.approx(1.0)
 
 

@@ -32,30 +32,36 @@ def _addition(rng: np.random.Generator, longest: int) -> Example:
 def _sum(rng: np.random.Generator, longest: int) -> Example:
     """`37+58=95`, as one writes it: numbers of up to three digits, or of as many as the carry needs.
 
-    Every digit of the answer is as difficult as in `_addition`; a first digit that is nothing but a carry is told by it.
+    How many digits the shorter one has is drawn evenly, so that `250+7=` is asked as often as `250+731=`. Every digit of the
+    answer is as difficult as in `_addition`; a first digit that is nothing but a carry is told by it.
     """
     most = max(_SHORT, longest)
     while True:
         digits = int(rng.integers(max(longest, 1), most + 1))
-        first, second = rng.integers(10, size=(2, digits))
-        second[int(rng.integers(max(longest, 1), digits + 1)) :] = 0
+        fewer = int(rng.integers(1, digits + 1))
+        first, second = rng.integers(10, size=(2, digits))  # least significant digit first
+        second[fewer:] = 0
         if longest:
-            _plant(rng, first, second, longest)
+            _plant(rng, first, second, longest, fewer)
+        one, other = (int("".join(map(str, digits[::-1]))) for digits in (first, second))
         runs = _carry_runs(first, second)
-        if max(runs) == longest:
+        if max(runs) == longest and (len(str(one)), len(str(other))) == (digits, fewer):
             break
-    one, other = (int("".join(map(str, digits[::-1]))) for digits in (first, second))
     if rng.integers(2):
         one, other = other, one
     answer = str(one + other)
     return answered(f"{one}+{other}=", answer, runs[: len(answer)][::-1])
 
 
-def _plant(rng: np.random.Generator, first: np.ndarray, second: np.ndarray, run: int) -> None:
-    """Overwrite some digits so that a carry begins and then runs on through digits whose sum is 9."""
+def _plant(rng: np.random.Generator, first: np.ndarray, second: np.ndarray, run: int, fewer: int = _DIGITS) -> None:
+    """Overwrite some digits so that a carry begins and then runs on through digits whose sum is 9.
+
+    Where the second number has no digit any more, from place `fewer` on, the first one's are 9.
+    """
     at = int(rng.integers(len(first) - run + 1))
     first[at] = rng.integers(1, 10)
     second[at] = rng.integers(10 - first[at], 10)
+    first[max(fewer, at + 1) : at + run] = 9
     second[at + 1 : at + run] = 9 - first[at + 1 : at + run]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-VERSION = 3
+VERSION = 4
 """Raised when any task makes other examples from the same seed."""
 
 
