@@ -185,8 +185,9 @@ def ended(paths: RunPaths, seconds: float) -> dict[str, Any]:
 
 
 def training(paths: RunPaths) -> dict[str, Any]:
+    """Its status some steps after it began, and once there is something to resume from."""
     give_up = time.monotonic() + 60
-    while (status := read_json(paths.status) or {}).get("step", 0) < 3:
+    while (status := read_json(paths.status) or {}).get("step", 0) < 3 or not (paths.checkpoints / "latest").exists():
         assert time.monotonic() < give_up and is_locked(paths), paths.log.read_text()[-3000:]
         time.sleep(0.1)
     return status
