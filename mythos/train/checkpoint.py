@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mythos.checkpoint import aligned, load_weights, weights_of, write_files
+from mythos.contract.changes import differences
 from mythos.contract.checkpoints import (
     find_checkpoint,
     list_checkpoints,
@@ -23,6 +24,7 @@ from mythos.contract.checkpoints import (
 )
 from mythos.contract.config import Config
 from mythos.contract.errors import CheckpointError
+from mythos.contract.load import load_config
 from mythos.contract.rundir import NAME, RunPaths, write_atomic
 from mythos.models.build import count_parameters
 from mythos.train.loop import Trainer
@@ -179,7 +181,12 @@ def start_from(source: str, trainer: Trainer, tokenizer: Path) -> Path:
             f"{checkpoint} was trained with another tokenizer than this run's text.",
             "Set data and model.vocab_size as they are in its config.yaml.",
         )
-    load_weights(trainer.model, checkpoint / "model.safetensors", trainer.device.name)
+    try:
+        load_weights(trainer.model, checkpoint / "model.safetensors", trainer.device.name)
+    except CheckpointError as error:
+        changes = differences(trainer.config, load_config(checkpoint / "config.yaml"))
+        there = " ".join(f"--set {key}={value}" for key, (_, value) in changes.items() if key.startswith("model."))
+        raise CheckpointError(error.message, f"Its model has {there}." if there else error.hint) from None
     trainer.rebind()
     return checkpoint
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,9 @@ def test_another_tokenizer_or_model_is_refused(tmp_path: Path, source: Path) -> 
     other.write_text('{"another": 1}')
     with pytest.raises(CheckpointError, match="another tokenizer"):
         start_from(str(source), trainer(tmp_path, SWITCHES), other)
-    with pytest.raises(CheckpointError, match="differs"):
+    with pytest.raises(CheckpointError, match="differs") as told:
         start_from(str(source), trainer(tmp_path, [*SWITCHES, "model.ffn_width=48"]), tmp_path / "c" / "tokenizer.json")
+    assert re.fullmatch(r"Its model has --set model\.ffn_width=\d+\.", told.value.hint)
     with pytest.raises(CheckpointError):
         start_from(str(tmp_path / "nowhere"), trainer(tmp_path, SWITCHES), other)
 
