@@ -19,6 +19,7 @@ from textual.containers import Grid
 from textual.widget import Widget
 
 from mythos.contract.rundir import LineWriter, RunPaths
+from mythos.memory import give_back_freed_memory
 from mythos_tui.runs.reader import RunReader
 from mythos_tui.runs.snapshot import RunSnapshot
 
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--follow", type=float, default=0.0, help="zoom to so many of the last steps and follow them")
     parser.add_argument("--step", type=int, default=0, help="the last step that is there")
+    give_back_freed_memory()  # as the workbench does
     Panels(parser.parse_args()).run()
 
 

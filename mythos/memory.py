@@ -1,4 +1,4 @@
-"""How large blocks of memory, which come and go at every training step, are got and given back."""
+"""How large blocks of memory, which come and go at every training step and every picture, are got and given back."""
 
 from __future__ import annotations
 
@@ -16,9 +16,22 @@ def keep_freed_memory() -> None:
     To be called before torch makes its first tensor, which is when it reads the variable.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    _set({M_MMAP_THRESHOLD: 1 << 30, M_TRIM_THRESHOLD: (1 << 31) - 1, M_TOP_PAD: 1 << 26})
+
+
+def give_back_freed_memory() -> None:
+    """Have glibc map every block of 256 KiB or more by itself, so that it goes back once it is freed; elsewhere nothing happens.
+
+    By default the bound rises with what was freed, and arrays that grow or last for one picture leave holes that stay: six
+    live panels took 200 to 211 MB over 6,000 pictures that way and 172 to 174 MB with the bound kept.
+    """
+    _set({M_MMAP_THRESHOLD: 1 << 18})
+
+
+def _set(values: dict[int, int]) -> None:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    for parameter, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1), (M_TOP_PAD, 1 << 26)):
+    for parameter, value in values.items():
         mallopt(parameter, value)

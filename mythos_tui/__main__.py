@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from mythos.memory import give_back_freed_memory
 from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS
 from mythos_tui.settings_file import context_of, load_settings, tour_seen
 
@@ -93,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if options.web:
         return 0
+    give_back_freed_memory()
     from mythos_tui.app import MythosApp
 
     loaded = load_settings()

@@ -17,23 +17,35 @@ WIDEST = 4096
 
 
 class Column:
-    """One growing array of rows, NaN where a row had no value. Rows are scalars, or vectors of at most `width`."""
+    """One growing array of rows, NaN where a row had no value. Rows are scalars, or vectors of at most `width`.
+
+    Twice the rows that are wanted are reserved; what lies beyond the rows in use is not touched, so it takes no memory.
+    """
 
     def __init__(self, width: int = 0) -> None:
         self._width = width
+        self._used = 0
         self._data: NDArray[Any] = self._new(256)
 
     def _new(self, rows: int) -> NDArray[Any]:
-        return np.full((rows, self._width), np.nan, np.float32) if self._width else np.full(rows, np.nan)
+        return np.empty((rows, self._width), np.float32) if self._width else np.empty(rows)
+
+    def _keep(self, rows: int, room: int) -> None:
+        """Move the first `rows` rows into a new array."""
+        old, self._data, self._used = self._data, self._new(room), rows
+        if self._width:
+            self._data[:rows, : old.shape[1]] = old[:rows]
+            self._data[:rows, old.shape[1] :] = np.nan
+        else:
+            self._data[:rows] = old[:rows]
 
     def put(self, row: int, values: NDArray[Any]) -> None:
         """Set rows from `row` on. Rows already handed out are never changed; a longer vector makes all of them wider."""
         end = row + len(values)
         if values.ndim > 1 and values.shape[1] > self._width:
-            old, self._width = self._data, values.shape[1]
-            self._data = self._new(len(old))
-            self._data[:, : old.shape[1]] = old
-        self.make_room(end)
+            self._width = values.shape[1]
+            self._keep(self._used, len(self._data))
+        self._use(end)
         if values.ndim > 1:
             self._data[row:end, values.shape[1] :] = np.nan
             self._data[row:end, : values.shape[1]] = values
@@ -41,21 +53,24 @@ class Column:
             self._data[row:end] = values
 
     def make_room(self, rows: int) -> None:
-        """Room for so many rows; an eighth more at least, so that what is logged in an hour takes little beyond itself."""
+        """Room for so many rows and as many again, which nobody uses yet."""
         if rows > len(self._data):
-            grown = self._new(max(rows, len(self._data) * 9 // 8))
-            grown[: len(self._data)] = self._data
-            self._data = grown
+            self._keep(self._used, 2 * rows)
+
+    def _use(self, rows: int) -> None:
+        """The first `rows` rows are in use."""
+        self.make_room(rows)
+        if rows > self._used:
+            self._data[self._used : rows] = np.nan
+            self._used = rows
 
     def rewind(self, rows: int) -> None:
         """Forget rows from `rows` on. What was handed out stays as it was."""
-        kept = self._new(len(self._data))
-        kept[:rows] = self._data[:rows]
-        self._data = kept
+        self._keep(min(rows, self._used), len(self._data))
 
     def upto(self, rows: int) -> NDArray[Any]:
         """The first `rows` rows, a read-only view."""
-        self.make_room(rows)
+        self._use(rows)
         view = self._data[:rows].view()
         view.flags.writeable = False
         return view
