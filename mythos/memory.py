@@ -22,9 +22,9 @@ def keep_freed_memory() -> None:
 def give_back_freed_memory() -> None:
     """Have glibc map every block of 256 KiB or more by itself, so that it goes back once it is freed; elsewhere nothing happens.
 
-    By default the bound rises with what was freed, and arrays that grow or last for one picture leave holes that stay: six
-    live panels took 200 to 211 MB over 6,000 pictures that way and 172 to 174 MB with the bound kept. Smaller blocks of all
-    threads share one arena, so that what one frees another takes.
+    By default the bound rises with what was freed, and arrays that grow or last for one picture leave holes that stay. Smaller
+    blocks of all threads share one arena, so that what one frees another takes. What an hour of live panels takes beyond its
+    first minute is printed by `benchmarks/ui.py --only memory`.
     """
     _set({M_MMAP_THRESHOLD: 1 << 18, M_ARENA_MAX: 1})
 

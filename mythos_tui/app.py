@@ -42,6 +42,7 @@ OPENED_BY = {
 }
 """What to do with a saved file, by its suffix."""
 IDS = frozenset(one.id for one in ACTIONS)
+"""Names that a sentence may have in brackets, see `MythosApp.with_keys`."""
 NOTHING_SAID = "Nothing was said yet: toasts are kept here, the latest first."
 
 

@@ -82,7 +82,7 @@ class Seen(NamedTuple):
     loops: Tensor
     asked: Tensor
 
-    def and_(self, others: Iterable[Seen]) -> Seen:
+    def extended(self, others: Iterable[Seen]) -> Seen:
         return Seen(*(torch.cat(parts) for parts in zip(self, *others, strict=True)))
 
 
@@ -134,7 +134,7 @@ class GateFitter:
 
     def observe(self, rule: ExitRule | None = None) -> None:
         """Add what is seen where every token stops by the rule: states beside tokens that stopped are a little different."""
-        self.seen = self.seen.and_(_seen(self.model, self.pieces, self.loops, self.answers, rule))
+        self.seen = self.seen.extended(_seen(self.model, self.pieces, self.loops, self.answers, rule))
 
     def fit(self, epsilon: float, careful: bool = True, least: int = 1) -> Halt:
         """The probe of least logistic loss, as far as its steps take it from a beginning that is always the same.
