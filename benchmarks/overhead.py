@@ -6,10 +6,9 @@ A real worker trains on random tokens, in this process. Blocks of steps with all
 inbox, heartbeat) and blocks of bare steps take turns (bare, watched, watched, bare, …), each block at least a second long; a
 pair of neighbours gives one figure, and the median and its standard error are printed. `between` is measured directly: the
 time between two steps of watched blocks, by the wall's clock and by the training thread's own, which what else the machine
-does hardly touches. Then windows of steps in which a checkpoint is
-saved by a thread, in which the training waits for it, and in which there is none, take turns: what a window takes longer
-than one without is what a save costs, the copy and the slower steps beside it included. What a long run costs its watchers
-is in `benchmarks/day.py`.
+does hardly touches. Then a checkpoint is saved by a thread beside the steps and by one that the training waits for, in turns: what
+steps take longer while a save is under way is what it costs, the copy included. What a long run costs its watchers is in
+`benchmarks/day.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from mythos.memory import keep_freed_memory
@@ -63,7 +62,7 @@ CASES = {
     "small, a line per step": [*EVEN, *SMALL, "train.sequence=64", "train.log_every=1"],
 }
 END = "the end of the benchmark"
-BLOCK_S, WINDOW_S, WARM_UP = 1.2, 4.0, 4
+BLOCK_S, WINDOW_S, WARM_UP = 1.2, 5.0, 4
 
 
 Moment = tuple[float, float]
@@ -74,29 +73,37 @@ def now() -> Moment:
     return time.perf_counter(), time.thread_time()
 
 
+class Turn(NamedTuple):
+    """What was done, how long it took, and whether a checkpoint was being written in it."""
+
+    kind: str
+    seconds: float
+    saving: bool
+
+
 class Watched(Worker):
     """A worker whose turns are bare steps or whole ones as `plan` says, step by step, until that is at its end.
 
-    `turns` has the kind and seconds of every turn, `steps` begin and end of every step on both clocks: wall and thread.
+    `steps` has begin and end of every step on both clocks: wall and thread.
     """
 
     def __init__(self, journal: Journal, plan: Callable[[Watched], str]) -> None:
         super().__init__(journal, False, Ranks())
-        self.plan, self.turns, self.steps = plan, list[tuple[str, float]](), list[tuple[Moment, Moment]]()
+        self.plan, self.turns, self.steps = plan, list[Turn](), list[tuple[Moment, Moment]]()
 
     def _turn(self) -> None:
         if not (kind := self.plan(self)):
             raise Stop(END)
         if kind == "wait":
             self.control.save_ids.append("benchmark")  # a save that was asked for is waited for
-        began = time.perf_counter()
+        began, saving = time.perf_counter(), self.keeper.saving
         if kind == "bare":
             self._timed_step()
         else:
             super()._turn()
         if kind == "beside":
             self.keeper.save({}, self.records.state())
-        self.turns.append((kind, time.perf_counter() - began))
+        self.turns.append(Turn(kind, time.perf_counter() - began, kind == "wait" or saving or self.keeper.saving))
 
     def _build_trainer(self) -> None:
         super()._build_trainer()
@@ -155,8 +162,11 @@ class Blocks:
 
     def sums(self, worker: Watched) -> list[float]:
         """Seconds of every block."""
-        turns = [seconds for _, seconds in worker.turns[WARM_UP:]]
-        return [sum(turns[at : at + self.length]) for at in range(0, self.length * len(self.kinds), self.length)]
+        return [sum(turn.seconds for turn in block) for block in self.blocks(worker)]
+
+    def blocks(self, worker: Watched) -> list[list[Turn]]:
+        ends = range(WARM_UP, WARM_UP + self.length * len(self.kinds), self.length)
+        return [worker.turns[at : at + self.length] for at in ends]
 
 
 def watched(folder: Path, overrides: list[str], pairs: int) -> dict[str, float]:
@@ -172,7 +182,7 @@ def watched(folder: Path, overrides: list[str], pairs: int) -> dict[str, float]:
 
 def between(worker: Watched, clock: int) -> float:
     """Seconds between two steps of whole turns, as a share of those within."""
-    kinds = [kind for kind, _ in worker.turns]
+    kinds = [turn.kind for turn in worker.turns]
     apart = within = 0.0
     for number, (one, other) in enumerate(pairwise(worker.steps)):
         if kinds[number] == kinds[number + 1] == "whole":
@@ -189,18 +199,23 @@ def middle(values: list[float]) -> tuple[float, float]:
 
 
 def checkpoint(folder: Path, saves: int, threads: int) -> dict[str, float]:
-    """Seconds that windows with a save take beyond those without: saved by a thread beside the steps, and waited for.
+    """Seconds that the steps take longer by a save: written by a thread beside them, and waited for.
 
-    What a thread begins in one window may end in the next, so both count.
+    Counted is every step in which the save was under way, against those around it in which none was: on a machine whose
+    pace changes by the minute a difference between long windows would be lost in that.
     """
-    kinds = ["whole", "beside", "whole", "wait"]
-    plan = Blocks([kind for _ in range(saves) for kind in kinds], WINDOW_S)
+    plan = Blocks(["beside", "wait"] * saves, WINDOW_S)
     worker = trained(folder, [*LARGE, f"train.threads={threads}", "train.keep_checkpoints=1"], plan)
-    sums = plan.sums(worker)
-    plain = statistics.median(sums[::4])  # those after a save that was waited for
-    beside = statistics.median(one + after for one, after in zip(sums[1::4], sums[2::4], strict=True)) - 2 * plain
-    waiting = statistics.median(sums[3::4]) - plain
-    copies = [seconds for kind, seconds in worker.turns if kind == "beside"]
+    blocks = plan.blocks(worker)
+    if any(block[-1].saving for block in blocks):
+        raise SystemExit(f"a save takes longer than {WINDOW_S} s here: nothing to compare it with")
+
+    def delays(pairs: list[list[Turn]]) -> list[float]:
+        plain = [statistics.median(turn.seconds for turn in block if not turn.saving) for block in pairs]
+        return [sum(turn.seconds - usual for turn in block if turn.saving) for block, usual in zip(pairs, plain, strict=True)]
+
+    (beside, error), (waiting, waiting_error) = (middle(delays(blocks[at::2])) for at in (0, 1))
+    copies = [turn.seconds for turn in worker.turns if turn.kind == "beside"]
     weights = sum(p.numel() * p.element_size() for p in worker.trainer.model.parameters())
     return {
         "megabytes": weights / 1e6,
@@ -208,7 +223,9 @@ def checkpoint(folder: Path, saves: int, threads: int) -> dict[str, float]:
         "step_s": worker.step_seconds,
         "copy_s": statistics.median(copies) - worker.step_seconds,
         "beside_s": beside,
+        "beside_error_s": error,
         "waiting_s": waiting,
+        "waiting_error_s": waiting_error,
         "share": beside / waiting,
     }
 
@@ -216,7 +233,7 @@ def checkpoint(folder: Path, saves: int, threads: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=24, help="pairs of blocks per case")
-    parser.add_argument("--saves", type=int, default=6, help="saves of each kind")
+    parser.add_argument("--saves", type=int, default=16, help="saves of each kind")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -235,10 +252,11 @@ def main() -> None:
         shares = f"{facts['between']:>8.2%} {facts['between_own']:>10.2%} {paired:>16}"
         print(f"{case:<28} {1e3 * facts['step_s']:>8.2f} {shares}")
     for facts in saved:
-        waiting, beside, copy = (f"{facts[key]:.2f} s" for key in ("waiting_s", "beside_s", "copy_s"))
+        copy, beside, waiting = (f"{facts[key]:.2f}" for key in ("copy_s", "beside_s", "waiting_s"))
+        beside, waiting = f"{beside} ± {facts['beside_error_s']:.2f} s", f"{waiting} ± {facts['waiting_error_s']:.2f} s"
         print(
             f"\ncheckpoint of {facts['megabytes']:.0f} MB of weights, {facts['threads']} threads, steps of "
-            f"{facts['step_s']:.2f} s: {waiting} if the training waits; {beside} if a thread writes ({copy} to copy, "
+            f"{facts['step_s']:.2f} s: {waiting} if the training waits; {beside} if a thread writes ({copy} s to copy, "
             f"the rest for slower steps), {facts['share']:.0%} of that"
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from mythos.contract.checkpoints import find_checkpoint, new_checkpoint, read_manifest
@@ -19,6 +19,7 @@ from mythos.contract.config import Config, InferConfig
 from mythos.contract.errors import CheckpointError, ConfigError
 from mythos.contract.load import dump_config, load_config
 from mythos.models.build import Model, build_model, count_parameters
+from mythos.tensor_file import write_tensors
 
 if TYPE_CHECKING:
     from mythos.data.tokenizer import Tokenizer
@@ -97,11 +98,12 @@ def weights_of(model: Model, dtype: torch.dtype = torch.float32, copy: bool = Fa
     }
 
 
-def write_files(directory: Path, weights: dict[str, Tensor], config: Config, tokenizer: Path) -> None:
-    """`write_weights` of what `weights_of` gave."""
-    save_file(weights, directory / "model.safetensors")
+def write_files(directory: Path, weights: dict[str, Tensor], config: Config, tokenizer: Path) -> str:
+    """`write_weights` of what `weights_of` gave. Returns the SHA-256 of the weights' file."""
+    digest = write_tensors(directory / "model.safetensors", weights)
     (directory / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     (directory / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+    return digest
 
 
 @contextmanager

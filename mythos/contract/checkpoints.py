@@ -13,10 +13,11 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mythos.contract.errors import CheckpointError
@@ -69,18 +70,21 @@ def sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def new_checkpoint(target: Path, facts: dict[str, Any]) -> Iterator[Path]:
+def new_checkpoint(
+    target: Path, facts: dict[str, Any], hashes: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Path]:
     """Fill the temporary directory that this yields; on leaving it becomes `target`, with manifest, all at once.
 
-    `facts` go into the manifest (step, tokens, family, parameters, metrics, saved). On any error the temporary
-    directory is removed and an earlier `target` stays as it was.
+    `facts` go into the manifest (step, tokens, family, parameters, metrics, saved). `hashes` are those of files, by their
+    name within, that whoever fills it knows by then; the others are read once more. On any error the temporary directory is
+    removed and an earlier `target` stays as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir()
     try:
         yield temporary
-        _seal(temporary, facts)
+        _seal(temporary, facts, hashes)
         if target.exists():
             discarded = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
             os.rename(target, discarded)  # dying before the next line leaves it to `sweep` to put this one back
@@ -118,14 +122,15 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _seal(directory: Path, facts: dict[str, Any]) -> None:
+def _seal(directory: Path, facts: dict[str, Any], hashes: Mapping[str, str]) -> None:
     """fsync every file, then write the manifest last."""
     files = {}
     for path in sorted(p for p in directory.rglob("*") if p.is_file()):
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
-        files[path.relative_to(directory).as_posix()] = {"size": path.stat().st_size, "sha256": file_hash(path)}
+        name = path.relative_to(directory).as_posix()
+        files[name] = {"size": path.stat().st_size, "sha256": hashes.get(name) or file_hash(path)}
     manifest = directory / "manifest.json"
     with open(manifest, "w", encoding="utf-8") as file:
         json.dump({"format": FORMAT, **facts, "files": files}, file, indent=1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from mythos.checkpoint import aligned, load_weights, weights_of, write_files
@@ -27,6 +27,7 @@ from mythos.contract.errors import CheckpointError
 from mythos.contract.load import load_config
 from mythos.contract.rundir import NAME, RunPaths, write_atomic
 from mythos.models.build import count_parameters
+from mythos.tensor_file import write_tensors
 from mythos.train.loop import Trainer
 from mythos.train.pieces import FOLDER, Pieces, is_split, read
 
@@ -83,9 +84,10 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
                 "Resume from the last checkpoint with a lower train.lr.",
             )
         paths.checkpoints.mkdir(exist_ok=True)  # never the run itself: a run that was removed stays away
-        with new_checkpoint(paths.checkpoints / name, {**snapshot.facts, "run": paths.name}) as directory:
-            write_files(directory, snapshot.weights, snapshot.config, tokenizer)
-            _write_state(directory / "state", snapshot)
+        hashes: dict[str, str] = {}
+        with new_checkpoint(paths.checkpoints / name, {**snapshot.facts, "run": paths.name}, hashes) as directory:
+            hashes["model.safetensors"] = write_files(directory, snapshot.weights, snapshot.config, tokenizer)
+            hashes["state/trainer.safetensors"] = _write_state(directory / "state", snapshot)
         write_atomic(paths.checkpoints / "latest", name + "\n")
         if best:
             write_atomic(paths.checkpoints / "best", name + "\n")
@@ -109,13 +111,15 @@ def save(paths: RunPaths, trainer: Trainer, tokenizer: Path, metrics: dict[str, 
     return write(paths, take(trainer, metrics), tokenizer, best)
 
 
-def _write_state(folder: Path, snapshot: Snapshot) -> None:
+def _write_state(folder: Path, snapshot: Snapshot) -> str:
+    """Returns the SHA-256 of the tensors' file."""
     folder.mkdir()
-    save_file(snapshot.tensors, folder / "trainer.safetensors")
+    digest = write_tensors(folder / "trainer.safetensors", snapshot.tensors)
     (folder / "trainer.json").write_text(json.dumps(snapshot.plain), encoding="utf-8")
     (folder / "guard.json").write_text(snapshot.guard, encoding="utf-8")
     if snapshot.pieces:
         snapshot.pieces.write(folder / FOLDER)
+    return digest
 
 
 def _thin_out(paths: RunPaths, snapshot: Snapshot) -> None:

@@ -60,9 +60,14 @@ class Keeper:
         self._thread.start()
         self.settle(wait)
 
+    @property
+    def saving(self) -> bool:
+        """Whether one is being written."""
+        return self._thread is not None and self._thread.is_alive()
+
     def settle(self, wait: bool = False) -> None:
         """Tell what became of the save in flight, if it has ended or once it has."""
-        if self._thread is None or (self._thread.is_alive() and not wait):
+        if self._thread is None or (self.saving and not wait):
             return
         self._thread.join()
         self._thread, outcome = None, self._outcome
