@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -26,6 +28,43 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that the
 Target = Annotated[float, typer.Option("--target", min=0, help="Nats per answer that stopping early may cost.")]
 FIVE, THREE = "1,2,3,4,5", "shells,headings,parity"
 MODELS, OUT = Path("runs/study"), Path("docs/studies")
+HALTING = ("full_accuracy", "accuracy", "executed", "correlation")
+OVER_LOOPS = "accuracy (%) over multiples of the full loops"
+
+
+class Chart(NamedTuple):
+    title: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study found: a paragraph, a table and a chart, and the rows that they were made from."""
+
+    name: str
+    title: str
+    paragraph: str
+    head: list[str]
+    table: list[list[str]]
+    chart: Chart
+    rows: list[dict[str, Any]]
+
+    def write(self, folder: Path) -> None:
+        """As Markdown, and the rows as JSON for whoever wants other tables; both are told."""
+        text = "\n".join(f"| {' | '.join(row)} |" for row in (self.head, ["---"] * len(self.head), *self.table))
+        ticks = sorted({x for _, xs, _ in self.chart.lines for x in xs})
+        picture = draw(self.chart.title, self.chart.lines, ticks=ticks, colour=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.md").write_text(
+            f"# {self.title}\n\n{self.paragraph}\n\n{text}\n\n```\n{picture}\n```\n\n"
+            f"Made by `mythos {' '.join(sys.argv[1:])}`; every row is in [{self.name}.json]({self.name}.json).\n",
+            encoding="utf-8",
+        )
+        (folder / f"{self.name}.json").write_text(json.dumps(self.rows, indent=1) + "\n", encoding="utf-8")
+        print(text)
+        print(picture)
+        say(self.paragraph)
+        say(f"Wrote {folder / self.name}.md.")
 
 
 def _setting(
@@ -93,21 +132,8 @@ def halting(
         "of at least 0.85 between an answer's loops and its difficulty. ± is a 95% interval over seeds."
     )
     head = ["task", "rule", "full accuracy %", "accuracy %", "executed %", "correlation", "≥ 99% in range", "aims met"]
-    _write(
-        out,
-        "halting",
-        "Halting and difficulty",
-        paragraph,
-        head,
-        table,
-        f"mean loops over difficulty, {best}",
-        lines,
-        rows,
-    )
-
-
-OVER_LOOPS = "accuracy (%) over multiples of the full loops"
-HALTING = ("full_accuracy", "accuracy", "executed", "correlation")
+    chart = Chart(f"mean loops over difficulty, {best}", lines)
+    Report("halting", "Halting and difficulty", paragraph, head, table, chart, rows).write(out)
 
 
 def _mean_loops(rows: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
@@ -145,17 +171,8 @@ def extrapolation(
         "over tasks and seeds. ± is a 95% interval over seeds."
     )
     head = ["task", "instances", *(f"{times}× %" for times in DEEPER)]
-    _write(
-        out,
-        "extrapolation",
-        "More loops than trained",
-        paragraph,
-        head,
-        table,
-        OVER_LOOPS,
-        lines,
-        rows,
-    )
+    chart = Chart(OVER_LOOPS, lines)
+    Report("extrapolation", "More loops than trained", paragraph, head, table, chart, rows).write(out)
 
 
 def _extremes(rows: list[dict[str, Any]]) -> tuple[float, list[float]]:
@@ -201,46 +218,4 @@ def objectives(
     )
     head = ["variant", *(f"{times}× %" for times in DEEPER), *(f"harder, {times}× %" for times in DEEPER)]
     head += ["stopped %", "executed %", "correlation"]
-    _write(
-        out,
-        "objectives",
-        "Objectives compared",
-        paragraph,
-        head,
-        table,
-        OVER_LOOPS,
-        lines,
-        rows,
-    )
-
-
-def _write(
-    out: Path,
-    name: str,
-    title: str,
-    paragraph: str,
-    head: list[str],
-    table: list[list[str]],
-    chart_title: str,
-    lines: Sequence[Line],
-    rows: list[dict[str, Any]],
-) -> None:
-    """The report as Markdown, and its rows as JSON for whoever wants other tables."""
-    import sys
-
-    command = f"mythos {' '.join(sys.argv[1:])}"
-    ticks = sorted({x for _, xs, _ in lines for x in xs})
-    cells = [head, ["---"] * len(head), *table]
-    text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-    picture = draw(chart_title, lines, ticks=ticks, colour=False)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{name}.md").write_text(
-        f"# {title}\n\n{paragraph}\n\n{text}\n\n```\n{picture}\n```\n\n"
-        f"Made by `{command}`; every row is in [{name}.json]({name}.json).\n",
-        encoding="utf-8",
-    )
-    (out / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print(text)
-    print(picture)
-    say(paragraph)
-    say(f"Wrote {out / name}.md.")
+    Report("objectives", "Objectives compared", paragraph, head, table, Chart(OVER_LOOPS, lines), rows).write(out)
