@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import Input, Select, Static
+from textual.widgets import DataTable, Input, Select, Static
 
 from mythos_tui.chats.store import ChatStore
 from mythos_tui.screens.chat.controls import SAMPLING, Field
@@ -240,6 +240,16 @@ async def test_a_damaged_checkpoint_is_said_in_words_and_another_can_be_chosen(w
             and "good" in shown(screen, "#checkpoint")
             and "1.973 bits/byte" in shown(screen, "#checkpoint")
         )
+
+
+async def test_every_column_of_the_list_is_seen_in_eighty_columns(workbench: Any) -> None:
+    """The size of a checkpoint was cut off at the edge of the dialog."""
+    async with workbench(*(f"checkpoint-{n}" for n in range(30))).run_test(size=(80, 24)) as pilot:
+        await open_brief(pilot)
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: rows_listed(pilot) == 30)
+        table = pilot.app.screen.query_one(DataTable)
+        assert table.max_scroll_x == 0 and table.max_scroll_y > 0
 
 
 async def test_without_any_checkpoint_the_way_to_one_is_shown(workbench: Any) -> None:

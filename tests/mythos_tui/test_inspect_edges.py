@@ -220,8 +220,8 @@ async def test_what_is_waited_for_is_told_with_its_seconds(workbench: Any) -> No
     async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
         screen = await open_inspect(pilot)
         screen._show_stage("running")
-        assert shown(screen, "#stage") == "looking inside…"
+        assert shown(screen, "#stage") == " looking inside…"
         screen._stage_began -= 7
-        await until(pilot, lambda: shown(screen, "#stage").startswith("looking inside… 8 s"))
+        await until(pilot, lambda: shown(screen, "#stage").startswith(" looking inside… 8 s"))
         screen._show_stage("")
         assert shown(screen, "#stage") == ""

@@ -149,9 +149,8 @@ class CheckpointScreen(WorkbenchScreen):
                 text += f" · {self.ready.loops} loops · exit {self.ready.exit}"
         self.query_one("#checkpoint", Static).update(visible(text))
         seconds = int(time.monotonic() - self._stage_began)
-        self.query_one("#stage", Static).update(
-            f"{self._stage} {seconds} s" if self._stage and seconds else self._stage
-        )
+        clock = f" {seconds} s" if seconds else ""
+        self.query_one("#stage", Static).update(f" {self._stage}{clock}" if self._stage else "")
 
     def show_notice(self, text: str, fault: bool = True) -> None:
         """Some lines below the checkpoint; an empty text takes them away."""

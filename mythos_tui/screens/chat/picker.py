@@ -30,7 +30,7 @@ class CheckpointPicker(ListDialog[CheckpointInfo]):
     TITLE_TEXT = "Checkpoints"
     KEYS = "type to search · enter chooses · ^r reads again · esc closes"
     FIRST = "checkpoint"
-    COLUMNS: ClassVar = (("from", 8), ("step", 9), ("params", 7), ("bits/byte", 9), ("saved", 7), ("size", 9))
+    COLUMNS: ClassVar = (("from", 8), ("step", 9), ("params", 6), ("bits/byte", 9), ("saved", 6), ("size", 8))
     help_text = "Type words of a name, a family or a place: run, shipped, imported."
 
     def __init__(self, context: Context, current: Path | None) -> None:
