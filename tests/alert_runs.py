@@ -209,7 +209,7 @@ CASES = (
     Case("nan", "a start from weights with one bit turned over", text=lambda folder: damaged_start(folder)),
     Case("loss_spike", "`mythos set train.lr=1 train.muon_lr=1` at step 60", STEADY, kick),
     Case("loss_spike", "noise in the text", STEADY, text=poisoned_text),
-    Case("gradient_spike", "noise in the text", STEADY, text=poisoned_text),
+    Case("gradient_spike", "`mythos set train.lr=1 train.muon_lr=1` at step 60", STEADY, kick),
     Case("stall", "SIGSTOP", act=freeze, by="doctor"),
     Case("expert_collapse", "nothing balances the experts", ("objective.router_bias_rate=0", "train.lr=0.3")),
     Case("halting_collapse", "a ponder cost of 10", (*ACT, "objective.ponder_cost=10", "train.lr=0.03")),

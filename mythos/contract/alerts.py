@@ -28,7 +28,7 @@ LIMITS: dict[str, Limit] = {
     "spike_window": Limit(50, "Earlier values of the same kind of step that tell the spread."),
     "spike_least": Limit(16, "Values that must be known before a new one is judged; the last so many tell the median."),
     "loss_floor": Limit(0.02, "Relative deviation of the loss below which no spread is believed."),
-    "gradient_floor": Limit(0.2, "Relative deviation of the gradient's norm below which no spread is believed."),
+    "gradient_floor": Limit(0.45, "Relative deviation of the gradient's norm below which no spread is believed."),
     "settle_steps": Limit(100, "Steps after the warm-up before experts and halting are judged: balance needs time."),
     "load_share": Limit(0.75, "An expert collapses others when it takes this share of the most that it could take."),
     "load_times": Limit(4.5, "Nor may an expert take this many times its even share, however many experts there are."),
