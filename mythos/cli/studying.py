@@ -211,9 +211,9 @@ def objectives(
         table.append([variant, *(told((r[key] for r in each), percent=key != "correlation") for key in keys)])
         lines.append((variant, [*map(float, DEEPER)], [100 * interval(r[key] for r in each)[0] for key in keys[:4]]))
     paragraph = (
-        "Each row is the recipe with one thing changed; accuracy is that of every token at 1, 2, 4 and 8 times "
-        "the full loops, on questions as hard as in training and on harder ones, then under the calibrated rule that saves most "
-        "(on the former), with the share of loops it executes and the rank correlation of an answer's loops with its "
+        "Each row is the recipe without mixed exits and with one thing changed; accuracy is that of every token at 1, 2, 4 and "
+        "8 times the full loops, on questions as hard as in training and on harder ones, then under the calibrated rule that saves "
+        "most (on the former), with the share of loops it executes and the rank correlation of an answer's loops with its "
         "difficulty. ± is a 95% interval over seeds and tasks."
     )
     head = ["variant", *(f"{times}× %" for times in DEEPER), *(f"harder, {times}× %" for times in DEEPER)]

@@ -33,10 +33,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no LTI": ("model.injection=none",),
     "warm-up loops": ("objective.warmup_loops=8", "objective.warmup_loops_from=0"),
     "mixed exits": ("objective.mixed_exits=0.25",),
+    "mixed exits, asked spared": ("objective.mixed_exits=0.25", "objective.mixed_exits_spare=true"),
     "entropy_gate": ("objective.kind=entropy_gate", "model.halting=gate", "objective.gate_share=0"),
     "act": ("objective.kind=act", "model.halting=act"),
 }
-"""Objectives and mechanisms that are compared: each is the recipe with these settings."""
+"""Objectives and mechanisms that are compared: each is the recipe with these settings, and PLAIN before them."""
+PLAIN = ("objective.mixed_exits=0", "objective.mixed_exits_spare=false")
+"""The recipe without what is one of them."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def objectives(setting: Setting, variants: Sequence[str]) -> list[dict[str, Any]
     calibrated rule that saves most. What was measured is kept beside the models, and found again."""
     rows = []
     for variant in variants:
-        for name, model in setting.models(*VARIANTS[variant]):
+        for name, model in setting.models(*PLAIN, *VARIANTS[variant]):
             setting.progress(f"{variant}, seed {model.seed}, {name}")
             kept = (
                 setting.folder / f"{model.path.name}-{setting.count}-{setting.target:g}-{'-'.join(setting.rules)}.json"
