@@ -47,7 +47,7 @@ NAMES = {
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> str:
     """Write contiguous tensors in host memory as a new safetensors file. Returns the SHA-256 of its bytes, in hexadecimal.
 
-    The format: https://github.com/huggingface/safetensors#format. Raises OSError where the disk refuses, KeyError for a type
+    The format: https://github.com/huggingface/safetensors#format. Raises OSError where the disk refuses, ValueError for a type
     that the format lacks.
     """
     order = [*NAMES]

@@ -71,3 +71,9 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_tensors(tmp_path / "file", TENSORS)
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_type_that_the_format_lacks_is_an_error_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="complex64"):
+        write_tensors(tmp_path / "file", {"odd": torch.zeros(1, dtype=torch.complex64)})
+    assert not (tmp_path / "file").exists()

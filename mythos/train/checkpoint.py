@@ -91,7 +91,7 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
         write_atomic(paths.checkpoints / "latest", name + "\n")
         if best:
             write_atomic(paths.checkpoints / "best", name + "\n")
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise CheckpointError(
             f"{name} cannot be saved: {error}.", "Make room for it, or mend the folder; earlier checkpoints are whole."
         ) from None
