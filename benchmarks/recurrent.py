@@ -162,7 +162,7 @@ class Training:
 
     def __init__(self, device: Device, model: RecurrentModel) -> None:
         self.device, self.model = device, model.train()
-        self.optimizer = Optimizer(model, STEP.train)
+        self.optimizer = Optimizer(model, STEP.train, dtype=device.update_dtype)
         self.inputs, self.targets = random_batch()
         self.plan = Plan(LOOPS, (LOOPS,), LOOPS)
 

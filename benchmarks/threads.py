@@ -33,7 +33,7 @@ from mythos.train.schedule import Plan
 config = load_config("configs/quickstart.yaml")
 torch.manual_seed(0)
 model = build_model(config.model)
-optimizer = Optimizer(model, config.train)
+optimizer = Optimizer(model, config.train, dtype=torch.bfloat16)
 ids = torch.randint(0, config.model.vocab_size, (config.train.batch_size, config.train.sequence + 1))
 times = []
 for step in range(int(sys.argv[1]) + 2):

@@ -351,6 +351,13 @@ MUTANTS = (
         f"{OBJECTIVE}::test_in_the_last_steps_the_gate_learns_on_a_frozen_model",
     ),
     mutant(
+        "Muon in one arithmetic whatever the run's",
+        "train/loop.py",
+        "self.device.update_dtype)",
+        "torch.bfloat16)",
+        "tests/train/test_muon.py::test_it_iterates_in_the_arithmetic_of_the_run",
+    ),
+    mutant(
         "weight decay on norms, biases and the injection",
         "train/optim.py",
         '"weight_decay": 0.0',

@@ -66,13 +66,15 @@ class Tail:
         return [line for lines in self._rounds(budget_s) for line in lines]
 
     def _rounds(self, budget_s: float) -> Iterator[list[bytes]]:
-        """Lines of a block at a time until the time is over, of which what is done with them in between is a part."""
+        """Lines of a block at a time, one at least, until the time is over; what is done with them in between counts."""
         deadline = time.monotonic() + budget_s
         try:
             with open(self.path, "rb") as file:
                 self._notice_replacement(os.fstat(file.fileno()))
-                while time.monotonic() < deadline and (block := self._block(file, CHUNK)):
+                while block := self._block(file, CHUNK):
                     yield self._split(block)
+                    if time.monotonic() >= deadline:
+                        return
         except OSError:
             return
 

@@ -33,6 +33,11 @@ class Device:
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         return torch.autocast(self.name, dtype=dtype, enabled=self.precision != "fp32")
 
+    @property
+    def update_dtype(self) -> torch.dtype:
+        """Arithmetic of Muon's iteration, which needs the range of float32 but little precision."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
     def scaler(self) -> torch.amp.GradScaler:
         """What keeps small gradients from vanishing in float16; idle in any other arithmetic."""
         return torch.amp.GradScaler(self.name, enabled=self.precision == "fp16")
@@ -93,15 +98,25 @@ def available_cores() -> int:
 
 
 def matmul_peak(device: str, dtype: torch.dtype, seconds: float = 0.25) -> float:
-    """FLOP/s of a large square matmul: the best of repeated runs."""
-    size = 1024 if device == "cpu" else 8192
-    a, b = torch.randn(size, size, device=device).to(dtype), torch.randn(size, size, device=device).to(dtype)
+    """FLOP/s of a square matmul: the best of repeated runs, of a large one unless that alone would take over `seconds`.
+
+    On a processor without bfloat16 it takes two seconds.
+    """
     best, end = 0.0, time.perf_counter() + seconds
-    a @ b
-    while not best or time.perf_counter() < end:
-        start = time.perf_counter()
+    for size in (256, 1024) if device == "cpu" else (8192,):
+        if best and 2 * size**3 / best > seconds:
+            break
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         a @ b
-        if device != "cpu":
-            torch.accelerator.synchronize()
-        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+        best = max(best, _flops_per_s(a, b))
+    while time.perf_counter() < end:
+        best = max(best, _flops_per_s(a, b))
     return best
+
+
+def _flops_per_s(a: Tensor, b: Tensor) -> float:
+    start = time.perf_counter()
+    a @ b
+    if a.device.type != "cpu":
+        torch.accelerator.synchronize()
+    return float(2 * len(a) ** 3 / (time.perf_counter() - start))

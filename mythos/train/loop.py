@@ -92,7 +92,7 @@ class Trainer:
     @cached_property
     def optimizer(self) -> Optimizer:
         """Of the parameters as they are once shared out."""
-        return Optimizer(self.parallel.model, self.config.train, self.device.scaler())
+        return Optimizer(self.parallel.model, self.config.train, self.device.scaler(), self.device.update_dtype)
 
     def rebind(self) -> None:
         """New parameters have replaced the old ones: share them out anew, with a fresh optimizer."""

@@ -1,8 +1,7 @@
 """Muon on hidden matrices, AdamW on everything else, behind one object with a state made of plain tensors.
 
-Muon (Jordan et al. 2024) orthogonalises the momentum of a matrix. Embeddings, head, router, norms, biases, adapters and
-the injection stay with AdamW; the injection, norms and biases have no weight decay. torch.optim.Muon takes matrices only,
-so a stack of experts [E, out, in] is handed over as E matrices that share its memory.
+Embeddings, head, router, norms, biases, adapters and the injection stay with AdamW; the injection, norms and biases have
+no weight decay.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from mythos.contract.config import TrainConfig
 from mythos.train.distributed import empty_like, split_like, whole
+from mythos.train.muon import Muon
 
 ADAMW_ONLY = ("embedding", "head", "router", "halt", "lora", "injection")
 
@@ -28,7 +28,8 @@ def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
 class Optimizer:
     """One step for all parameters; learning rates are set per step as a share of their peaks.
 
-    `scaler` multiplies losses whose gradients would vanish in float16, and leaves out steps in which they overflow.
+    `scaler` multiplies losses whose gradients would vanish in float16, and leaves out steps in which they overflow. `dtype`
+    is the arithmetic in which Muon orthogonalises.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Optimizer:
         model: nn.Module,
         config: TrainConfig,
         scaler: torch.amp.GradScaler | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.config = config
         self.scaler = scaler or torch.amp.GradScaler(enabled=False)
@@ -49,13 +51,7 @@ class Optimizer:
         self.adamw = torch.optim.AdamW(
             [g for g in groups if g["params"]], lr=config.lr, betas=(0.9, 0.95), eps=1e-8, fused=True
         )
-        self.stacks = [(p, [nn.Parameter(part) for part in p.detach().unbind(0)]) for p in hidden if p.dim() == 3]
-        matrices = [p for p in hidden if p.dim() == 2] + [view for _, views in self.stacks for view in views]
-        self.muon = (
-            torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay, momentum=0.95)
-            if matrices
-            else None
-        )
+        self.muon = Muon(hidden, config.muon_lr, config.weight_decay, dtype=dtype) if hidden else None
         self.parameters = [p for _, p in named]
 
     def set_share(self, share: float) -> tuple[float, float]:
@@ -71,10 +67,6 @@ class Optimizer:
 
         `is_bad` is told that norm and says, as a bool [] on the device, whether to leave out the update.
         """
-        for parameter, views in self.stacks:
-            gradients = parameter.grad.unbind(0) if parameter.grad is not None else [None] * len(views)
-            for view, gradient in zip(views, gradients, strict=True):
-                view.grad = gradient  # a view itself: what is done to either is done to both
         learning = [
             o for _, o in self._optimizers() if any(p.grad is not None for g in o.param_groups for p in g["params"])
         ]
@@ -88,7 +80,7 @@ class Optimizer:
             with unless(bad, optimizer):
                 self.scaler.step(optimizer)
         self.scaler.update()
-        for parameter in self.parameters + [view for _, views in self.stacks for view in views]:
+        for parameter in self.parameters:
             parameter.grad = None
         return norm
 
@@ -129,22 +121,11 @@ class Optimizer:
 def unless(bad: Tensor | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """A step within changes neither weights nor the optimizer's state where `bad` is true, without anyone reading it.
 
-    AdamW's kernel looks at such a flag, made for overflows. Muon's momentum moves towards itself, that is not at all, and
-    its weights are put back.
+    Both optimizers look at such a flag, made for overflows.
     """
     if bad is None:
         yield
-    elif isinstance(optimizer, torch.optim.AdamW):
+    else:
         optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         yield
         del optimizer.found_inf  # type: ignore[attr-defined]
-    else:
-        learning = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        before = [p.detach().clone() for p in learning]
-        for p in learning:
-            momentum = optimizer.state[p].get("momentum_buffer", torch.zeros_like(p))
-            p.grad = torch.where(bad, momentum, p.grad)
-        yield
-        with torch.no_grad():
-            for p, old in zip(learning, before, strict=True):
-                p.copy_(torch.where(bad, old, p))

@@ -70,7 +70,7 @@ def time_steps(config: Config, device: Device, candidates: list[int], budget_s: 
     """
     state, usual = torch.get_rng_state(), torch.get_num_threads()
     model = build_model(config.model)
-    optimizer = Optimizer(model, config.train)
+    optimizer = Optimizer(model, config.train, dtype=device.update_dtype)
     plan = (
         LoopSampler(config).draw(config.objective.curriculum_steps)
         if isinstance(config.model, RecurrentConfig)

@@ -29,7 +29,7 @@ from mythos.contract.rundir import (
     take_commands,
     write_json,
 )
-from mythos.contract.watch import JsonTail, list_runs, read_json, summarize
+from mythos.contract.watch import JsonTail, Tail, list_runs, read_json, summarize
 
 
 @pytest.fixture
@@ -107,6 +107,13 @@ def test_a_line_longer_than_a_chunk_is_read(run: RunPaths) -> None:
     tail = JsonTail(run.metrics)
     LineWriter(run.metrics).write({"x": "y" * 3_000_000})
     assert len(tail.read_objects(budget_s=5)[0]["x"]) == 3_000_000
+
+
+def test_a_tail_comes_on_however_little_time_it_is_given(tmp_path: Path) -> None:
+    """On a busy disk the opening alone took the whole time, and nothing was ever read."""
+    (tmp_path / "log").write_text("first\nsecond\n")
+    tail = Tail(tmp_path / "log")
+    assert tail.read(budget_s=0) == [b"first", b"second"] and tail.read(budget_s=0) == []
 
 
 def test_status_is_never_seen_half_written(run: RunPaths) -> None:

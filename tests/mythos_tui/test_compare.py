@@ -130,3 +130,22 @@ async def test_without_runs_it_says_how_to_get_some(context: Context):
         await pilot.press("alt+5")
         await shows(pilot, "No runs yet", "Press 2 to configure")
         assert "Pin" not in text_of(app) and "Metric" not in text_of(app), "keys of runs are not offered"
+
+
+async def test_the_first_metric_is_shown_until_another_is_asked_for(context: Context):
+    """A run that was evaluated before its first logged step left Compare at the held-out loss."""
+    run = FakeRun(context.runs, "early")
+    run.status("running", 5)
+    run.event("evaluation", step=0, loss=2.0, bits_per_byte=1.0)
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("5", "space")
+        metrics = app.screen.query_one(MetricList)
+        await until(pilot, lambda: metrics.chosen == "held-out loss")
+        run.metrics(10)
+        await until(pilot, lambda: metrics.chosen == "loss")
+        await pilot.press("m")
+        await until(pilot, lambda: metrics.chosen == "held-out loss")
+        run.metrics(20, dropped_experts=1.0)
+        await until(pilot, lambda: metrics.count > 3 and "dropped_experts" in metrics._names)
+        assert metrics.chosen == "held-out loss", "what was asked for stays"

@@ -15,7 +15,7 @@ from mythos.data.loader import Loader
 from mythos.data.shards import Corpus, SplitWriter, write_meta
 from mythos.models.build import build_model
 from mythos.models.halting import GateRule, Replay
-from mythos.models.recurrent import RecurrentModel, moe_layers
+from mythos.models.recurrent import moe_layers
 from mythos.train.device import Device
 from mythos.train.loop import Trainer
 from mythos.train.objectives import compute_loss, cross_entropy, exit_distribution
@@ -178,20 +178,6 @@ def test_an_update_that_is_not_a_number_is_left_out_where_that_is_asked_for(tmp_
     assert not bool(result.grad_norm.isfinite()) and run.steps_done == 2
     kept = [name for name, p in run.model.named_parameters() if torch.equal(p, before[name])]
     assert len(kept) == (len(before) if policy == "skip" else 0)
-
-
-def test_experts_are_orthogonalised_one_by_one() -> None:
-    config = parse_config({}, RECURRENT)
-    model = build_model(config.model)
-    assert isinstance(model, RecurrentModel)
-    (moe,) = moe_layers(model)
-    optimizer, before = Optimizer(model, config.train), moe.up.detach().clone()
-    for parameter in model.parameters():
-        parameter.grad = torch.randn_like(parameter)
-    optimizer.step()
-    update = (moe.up.detach() - before * (1 - config.train.muon_lr * config.train.weight_decay))[3]
-    values = torch.linalg.svdvals(update / update.norm() * min(update.shape) ** 0.5)
-    assert values.min() > 0.5 and values.max() < 1.5
 
 
 def test_the_learning_rate_warms_up_and_falls_to_its_floor() -> None:

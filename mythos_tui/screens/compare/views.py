@@ -32,6 +32,7 @@ class MetricList(Rows):
     def __init__(self) -> None:
         super().__init__(id="metrics")
         self._names: list[str] = []
+        self._wanted = ""
 
     @property
     def count(self) -> int:
@@ -46,14 +47,16 @@ class MetricList(Rows):
         return Content(" " + crop(visible(self._names[index]), width - 1))
 
     def show(self, names: list[str]) -> None:
-        """Offer these metrics; the chosen one stays chosen."""
+        """Offer these metrics, under the cursor the one that the user has moved to, else the first."""
         if names == self._names:
             return
-        chosen = self.chosen
         self._names = names
         self.redraw()
         with self.prevent(Rows.Moved):
-            self.cursor = names.index(chosen) if chosen in names else 0
+            self.cursor = names.index(self._wanted) if self._wanted in names else 0
+
+    def on_rows_moved(self) -> None:
+        self._wanted = self.chosen
 
 
 class Values(Vertical):
