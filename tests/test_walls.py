@@ -42,3 +42,15 @@ def test_a_room_loads_nothing_it_must_not_know(room: str, forbidden: tuple[str, 
     code = f"import sys, {room}; print(sorted(set({forbidden!r}) & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_model_is_loaded_and_run_without_the_compiler() -> None:
+    """It takes more than a second to load, which every command and every chat waited for."""
+    code = (
+        "import sys, torch; from mythos.contract.config import RecurrentConfig; from mythos.models.build import build_model\n"
+        "config = RecurrentConfig(vocab_size=512)\n"
+        "build_model(config, 'meta'); build_model(config)(torch.zeros(1, 4, dtype=torch.int64))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

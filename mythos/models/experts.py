@@ -42,7 +42,6 @@ class Layout(NamedTuple):
     ends: Tensor
 
 
-@torch.compiler.disable  # shapes depend on the load: a graph would be built anew for every batch
 def mix(
     x: Tensor, gates: Tensor, chosen: Tensor, up: Tensor, out: Tensor, activation: str, backend: str = "auto"
 ) -> Tensor:

@@ -8,7 +8,7 @@ N tokens, D width, E experts, k experts per token, F hidden width of one expert.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,6 +83,7 @@ class MoE(nn.Module):
         self.register_buffer("router_bias", torch.zeros(self.experts))
         self.up = nn.Parameter(torch.empty(self.experts, hidden, config.width))
         self.out = nn.Parameter(torch.empty(self.experts, config.width, config.expert_width))
+        self.mix: Callable[..., Tensor] = mix  # `compile_for_training` keeps the compiler out of it
         self._cast: tuple[Tensor, Tensor] | None = None
         self.shared = MLP(config.width, config.shared_width, config.activation) if config.shared_width else None
 
@@ -91,7 +92,7 @@ class MoE(nn.Module):
         flat = x.reshape(-1, x.shape[-1])
         gates, chosen, stats = self.route(flat, None if active is None else active.reshape(-1))
         up, out = self._cast or (self.up, self.out)
-        y = mix(flat, gates, chosen, up, out, self.activation)
+        y = self.mix(flat, gates, chosen, up, out, self.activation)
         if self.shared is not None:
             y = y + self.shared(flat)[0]
         return y.view_as(x), stats
