@@ -12,16 +12,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
-from textual.app import App, ComposeResult
-from textual.containers import Grid
-from textual.widget import Widget
-
-from mythos.contract.rundir import LineWriter, RunPaths
 from mythos.memory import give_back_freed_memory
-from mythos_tui.runs.reader import RunReader
-from mythos_tui.runs.snapshot import RunSnapshot
+
+give_back_freed_memory()  # as the workbench does
+
+import numpy as np  # noqa: E402
+import psutil  # noqa: E402
+from textual.app import App, ComposeResult  # noqa: E402
+from textual.containers import Grid  # noqa: E402
+from textual.widget import Widget  # noqa: E402
+
+from mythos.contract.rundir import LineWriter, RunPaths  # noqa: E402
+from mythos_tui.runs.reader import RunReader  # noqa: E402
+from mythos_tui.runs.snapshot import RunSnapshot  # noqa: E402
 
 PANELS = ("loss", "grad_norm", "ponder", "router_entropy", "tokens_per_s", "utilisation")
 
@@ -168,7 +171,6 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--follow", type=float, default=0.0, help="zoom to so many of the last steps and follow them")
     parser.add_argument("--step", type=int, default=0, help="the last step that is there")
-    give_back_freed_memory()  # as the workbench does
     Panels(parser.parse_args()).run()
 
 

@@ -23,9 +23,11 @@ def give_back_freed_memory() -> None:
     """Have glibc map every block of 256 KiB or more by itself, so that it goes back once it is freed; elsewhere nothing happens.
 
     By default the bound rises with what was freed, and arrays that grow or last for one picture leave holes that stay. Smaller
-    blocks of all threads share one arena, so that what one frees another takes. What an hour of live panels takes beyond its
-    first minute is printed by `benchmarks/ui.py --only memory`.
+    blocks of all threads share one arena, so that what one frees another takes. numpy, where it is loaded after this, asks for
+    no huge pages: a metric that grew into the room reserved for it took two megabytes at once. What an hour of live panels
+    takes beyond its first minute is printed by `benchmarks/ui.py --only memory`.
     """
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     _set({M_MMAP_THRESHOLD: 1 << 18, M_ARENA_MAX: 1})
 
 
