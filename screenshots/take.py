@@ -83,7 +83,9 @@ async def tour(runs: Path, seconds: float) -> None:
         await pilot.press("1")
         await shows(pilot, "running")
         await pilot.press("home", "space", "space", "space", "5")
-        await shows(pilot, "four-depths", "supervised_depths")
+        await shows(pilot, "four-depths", "loss final")
+        await pilot.press("enter", "tab", "end")  # the settings that differ stand last in the table
+        await shows(pilot, "supervised_depths")
         await picture(pilot, "compare")
 
 
