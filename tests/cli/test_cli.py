@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from mythos.cli import main
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
 DEBUG = str(ROOT / "configs/model/recurrent/debug.yaml")
@@ -71,7 +73,9 @@ BAD: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "says"), BAD, ids=[" ".join(a)[:60] for a, _ in BAD])
-def test_bad_input_gets_a_paragraph_and_exit_code_2(trained: Path, arguments: list[str], says: str) -> None:
+def test_bad_input_gets_a_paragraph_and_exit_code_2(
+    trained: Path, arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (trained / "empty").mkdir(exist_ok=True)
     (trained / "broken.yaml").write_text("model: [\n")
     damaged = trained / "damaged"
@@ -82,9 +86,12 @@ def test_bad_input_gets_a_paragraph_and_exit_code_2(trained: Path, arguments: li
             (damaged / name).write_bytes((whole / name).read_bytes())
         (damaged / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes()[:-100])
     before = sorted(str(path) for path in (trained / "runs").rglob("*"))
-    result = mythos(*arguments, cwd=trained)
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert says in result.stderr and "Traceback" not in result.stderr
+    monkeypatch.chdir(trained)
+    monkeypatch.setattr(sys, "argv", ["mythos", *arguments])
+    with pytest.raises(SystemExit) as end:  # anything else would be a traceback
+        main()
+    said = capsys.readouterr()
+    assert end.value.code == 2 and says in said.err, said.out + said.err
     assert sorted(str(path) for path in (trained / "runs").rglob("*")) == before
 
 
