@@ -169,7 +169,8 @@ def restore(checkpoint: Path, trainer: Trainer) -> None:
         trainer.restore(tensors, json.loads((state / "trainer.json").read_text(encoding="utf-8")))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"The training state in {checkpoint} cannot be used: {error}.", "Resume from an earlier checkpoint."
+            f"The training state in {checkpoint} cannot be used: {error}.",
+            "Resume from an earlier checkpoint, or start a new run from its weights with train.init_from.",
         ) from None
 
 

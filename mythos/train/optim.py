@@ -95,23 +95,26 @@ class Optimizer:
 
     def room(self, path: str, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """An empty tensor for one of the `state`, split as its parameter is. Raises ValueError for one that has no place."""
-        owner, index, _ = path.split(".")
-        parameters = [p for group in dict(self._optimizers())[owner].param_groups for p in group["params"]]
-        parameter = parameters[int(index)] if int(index) < len(parameters) else None
-        if parameter is None or parameter.shape != shape:
-            raise ValueError(f"there is no place for {path} of shape {[*shape]}")
-        return empty_like(parameter, dtype)
+        return empty_like(self._parameter_of(path, shape), dtype)
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state`."""
+        """The inverse of `state`. Raises ValueError, and changes nothing, for what has no place."""
+        slots: dict[str, dict[int, dict[str, Any]]] = {name: {} for name, _ in self._optimizers()}
+        for path, value in state.items():
+            owner, index, key = path.split(".")
+            parameter = self._parameter_of(path, value.shape)
+            slots[owner].setdefault(int(index), {})[key] = split_like(value, parameter)
         for name, optimizer in self._optimizers():
-            slots: dict[int, dict[str, Any]] = {}
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            for path, value in state.items():
-                owner, index, key = path.split(".")
-                if owner == name:
-                    slots.setdefault(int(index), {})[key] = split_like(value, parameters[int(index)])
-            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+            optimizer.load_state_dict({"state": slots[name], "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def _parameter_of(self, path: str, shape: torch.Size) -> nn.Parameter:
+        """Whose state `path` is: of the parameter's own shape, or a count without any."""
+        owner, index, _ = path.split(".")
+        optimizer = dict(self._optimizers()).get(owner)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]] if optimizer else []
+        if int(index) < len(parameters) and shape in ((), (parameter := parameters[int(index)]).shape):
+            return parameter
+        raise ValueError(f"there is no place for {path} of shape {[*shape]}")
 
     def _optimizers(self) -> list[tuple[str, torch.optim.Optimizer]]:
         return [("adamw", self.adamw)] + ([("muon", self.muon)] if self.muon is not None else [])

@@ -78,3 +78,15 @@ def test_it_iterates_in_the_arithmetic_of_the_run(tmp_path: Path, precision: str
     run = trainer(tmp_path, [])
     run.device = Device("cpu", precision, 1, 1e9)
     assert run.optimizer.muon is not None and run.optimizer.muon.dtype == getattr(torch, dtype)
+
+
+def test_a_state_that_has_no_place_is_named(tmp_path: Path) -> None:
+    """One with a momentum per expert, as there once was, ended the worker with `list index out of range`."""
+    run = trainer(tmp_path, [])
+    run.step()
+    state = run.optimizer.state()
+    run.optimizer.restore(state)
+    (momentum, *_) = (name for name in state if name.startswith("muon."))
+    for wrong in ({"muon.999.momentum_buffer": torch.zeros(2, 2)}, {momentum: torch.zeros(2, 2)}, {"sgd.0.x": torch.zeros(2)}):
+        with pytest.raises(ValueError, match=f"no place for {next(iter(wrong))}"):
+            run.optimizer.restore(state | wrong)
