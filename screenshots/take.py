@@ -120,7 +120,7 @@ def end(paths: RunPaths, command: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=150, help="how long the run on the pictures trains first")
+    parser.add_argument("--seconds", type=float, default=300, help="how long the run on the pictures trains first")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         # Nobody's own settings in the pictures, and all colours, whatever the terminal that this is started from.

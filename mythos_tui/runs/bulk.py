@@ -73,9 +73,12 @@ def _values(array: Any, pa: Any) -> NDArray[Any] | None:
     width = min(WIDEST, int(lengths.max(initial=0)))
     if not width:
         return None
+    values = _floats(array.values, pa)
+    if (lengths == width).all():
+        return values[offsets[0] : offsets[-1]].reshape(-1, width).astype(np.float32)
     rows = np.full((len(array), width), np.nan, np.float32)
     there = np.arange(width) < lengths[:, None]
-    rows[there] = _floats(array.values, pa)[(offsets[:-1, None] + np.arange(width))[there]]
+    rows[there] = values[(offsets[:-1, None] + np.arange(width))[there]]
     return rows
 
 
