@@ -19,7 +19,7 @@ Model = DenseModel | RecurrentModel
 
 def build_model(config: DenseConfig | RecurrentConfig, device: str | torch.device = "cpu") -> Model:
     """A freshly initialised model on a device; on `meta` it has shapes and no memory."""
-    with torch.device(device), NoDraws() if device == "meta" else nullcontext():
+    with torch.device(device), NoDraws() if torch.device(device).type == "meta" else nullcontext():
         return DenseModel(config) if isinstance(config, DenseConfig) else RecurrentModel(config)
 
 
