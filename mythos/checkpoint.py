@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,16 +90,16 @@ def write_weights(
     write_files(directory, weights_of(model, dtype), config, tokenizer)
 
 
-def weights_of(model: Model, dtype: torch.dtype = torch.float32, copy: bool = False) -> dict[str, Tensor]:
-    """Parameters and buffers by name, in host memory; a `copy` stays as it is while the model learns on."""
+def weights_of(model: Model, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """Parameters and buffers by name, in host memory."""
     return {
-        name: t.detach().to("cpu", dtype if t.is_floating_point() else t.dtype, copy=copy).contiguous()
+        name: t.detach().to("cpu", dtype if t.is_floating_point() else t.dtype).contiguous()
         for name, t in model.state_dict().items()
     }
 
 
-def write_files(directory: Path, weights: dict[str, Tensor], config: Config, tokenizer: Path) -> str:
-    """`write_weights` of what `weights_of` gave. Returns the SHA-256 of the weights' file."""
+def write_files(directory: Path, weights: Mapping[str, Tensor], config: Config, tokenizer: Path) -> str:
+    """`write_weights` of weights in host memory. Returns XXH3 of their file."""
     digest = write_tensors(directory / "model.safetensors", weights)
     (directory / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     (directory / "tokenizer.json").write_bytes(tokenizer.read_bytes())

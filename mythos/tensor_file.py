@@ -1,4 +1,4 @@
-"""Tensors into a safetensors file past the page cache, hashed on the way.
+"""Tensors into a safetensors file past the page cache, hashed on the way: at once, or from an image of the file in memory.
 
 What a save beside the training takes from it is processor time. Putting a page into the cache costs more of that than anything
 else about a save, and nobody reads a checkpoint soon after it was written. Where the system or the file system knows no such
@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+import xxhash
 from torch import Tensor
 
 PAST_CACHE = getattr(os, "O_DIRECT", 0)
 PAGE = 4096
 """What such writing wants every address, offset and length to be a multiple of."""
 BLOCK = 1 << 20
-"""Bytes written at a time: they are still in the core's cache when they are hashed."""
+"""Bytes written at a time where they are gathered: they are still in the core's cache when they are hashed."""
+IMAGE_BLOCK = 8 << 20
+"""Bytes of an image written at a time."""
 
 NAMES = {
     torch.float64: "F64",
@@ -44,12 +46,52 @@ NAMES = {
 """Of the types, widest first: tensors lie in the file in that order, so that each begins at a multiple of its width."""
 
 
+class Image(dict[str, Tensor]):
+    """Copies of tensors by name, which lie in host memory as they will in their file: written without another copy.
+
+    Takes over the memory of the image `before`, which is at its end then, if that was laid out alike. `rest` is called between
+    blocks as they are written. Raises ValueError for a type that the format lacks.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, Tensor], before: Image | None = None, rest: Callable[[], object] = lambda: None
+    ) -> None:
+        self.header, laid_out = _layout(tensors)
+        self.size, self.rest = len(self.header) + sum(tensor.nbytes for _, tensor in laid_out), rest
+        alike = before is not None and before.header == self.header
+        self.memory: Tensor = before.memory if before is not None and alike else _pages(self.size)
+        begin = len(self.header)
+        self.memory[:begin] = torch.frombuffer(bytearray(self.header), dtype=torch.uint8)
+        for name, tensor in laid_out:
+            end = begin + tensor.nbytes
+            self[name] = self.memory[begin:end].view(tensor.dtype).view(tensor.shape)
+            self[name].copy_(tensor.detach())
+            begin = end
+
+    def blocks(self) -> Iterator[memoryview]:
+        """The file, in whole pages."""
+        whole = memoryview(self.memory.numpy().data)
+        for begin in range(0, len(whole), IMAGE_BLOCK):
+            if begin:
+                self.rest()
+            yield whole[begin : begin + IMAGE_BLOCK]
+
+
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write contiguous tensors in host memory as a new safetensors file. Returns the SHA-256 of its bytes, in hexadecimal.
+    """Write contiguous tensors in host memory as a new safetensors file. Returns XXH3 of its bytes, 128 bits in hexadecimal.
 
     The format: https://github.com/huggingface/safetensors#format. Raises OSError where the disk refuses, ValueError for a type
     that the format lacks.
     """
+    if isinstance(tensors, Image):
+        return _write(file, tensors.blocks(), tensors.size)
+    header, laid_out = _layout(tensors)
+    parts = [np.frombuffer(header, dtype=np.uint8), *(t.reshape(-1).view(torch.uint8).numpy() for _, t in laid_out)]
+    return _write(file, _gathered(parts), sum(map(len, parts)))
+
+
+def _layout(tensors: Mapping[str, Tensor]) -> tuple[bytes, list[tuple[str, Tensor]]]:
+    """The header of a file, and the tensors in its order."""
     order = [*NAMES]
     laid_out = sorted(tensors.items(), key=lambda item: (order.index(item[1].dtype), item[0]))
     header, end = {}, 0
@@ -58,29 +100,41 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> str:
         header[name] = {"dtype": NAMES[tensor.dtype], "shape": [*tensor.shape], "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    first = np.frombuffer(len(text).to_bytes(8, "little") + text, dtype=np.uint8)
-    return _write(file, [first, *(tensor.reshape(-1).view(torch.uint8).numpy() for _, tensor in laid_out)])
+    return len(text).to_bytes(8, "little") + text, laid_out
 
 
-def _write(file: Path, parts: Iterable[np.ndarray]) -> str:
-    """Bytes of all parts, one after the other, in a new file."""
-    digest, size, filled = hashlib.sha256(), 0, 0
+def _pages(size: int) -> Tensor:
+    """Memory for that many bytes, in whole pages, uint8."""
+    size += -size % PAGE
+    room = torch.empty(size + PAGE, dtype=torch.uint8)
+    begin = -room.data_ptr() % PAGE
+    return room[begin : begin + size]
+
+
+def _gathered(parts: Iterable[np.ndarray]) -> Iterator[memoryview]:
+    """Bytes of all parts, one after the other, block by block; each is good until the next is asked for."""
     memory = memoryview(mmap.mmap(-1, BLOCK))  # which begins at a page
-    block = np.frombuffer(memory, dtype=np.uint8)
-    descriptor = _open(file)
+    block, filled = np.frombuffer(memory, dtype=np.uint8), 0
+    for part in parts:
+        while len(part):
+            taken = min(len(part), BLOCK - filled)
+            np.copyto(block[filled : filled + taken], part[:taken])
+            part, filled = part[taken:], filled + taken
+            if filled == BLOCK:
+                yield memory
+                filled = 0
+    if filled:
+        yield memory[: filled + -filled % PAGE]
+
+
+def _write(file: Path, blocks: Iterable[memoryview], size: int) -> str:
+    """The first `size` bytes of all blocks in a new file."""
+    digest, left, descriptor = xxhash.xxh3_128(), size, _open(file)
     try:
-        for part in parts:
-            size += len(part)
-            while len(part):
-                taken = min(len(part), BLOCK - filled)
-                np.copyto(block[filled : filled + taken], part[:taken])
-                part, filled = part[taken:], filled + taken
-                if filled == BLOCK:
-                    digest.update(memory)
-                    _put(descriptor, memory)
-                    filled = 0
-        digest.update(memory[:filled])
-        _put(descriptor, memory[: filled + -filled % PAGE])
+        for block in blocks:
+            digest.update(block[:left])
+            _put(descriptor, block)
+            left -= len(block)
         os.ftruncate(descriptor, size)
     finally:
         os.close(descriptor)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from pathlib import Path
 
 import pytest
 import torch
+import xxhash
 from safetensors.torch import load_file, save_file
 
 from mythos import tensor_file
-from mythos.tensor_file import BLOCK, write_tensors
+from mythos.tensor_file import BLOCK, Image, write_tensors
 
 TENSORS = {
     "flags": torch.tensor([True, False, True]),
@@ -26,17 +26,44 @@ TENSORS = {
 
 
 @pytest.mark.parametrize("names", [[*TENSORS], ["bytes"], [], ["nothing"]])
-def test_the_bytes_are_those_of_the_library_and_so_is_their_hash(tmp_path: Path, names: list[str]) -> None:
+@pytest.mark.parametrize("form", [dict, Image])
+def test_the_bytes_are_those_of_the_library_and_so_is_their_hash(tmp_path: Path, names: list[str], form: type) -> None:
     tensors = {name: TENSORS[name] for name in names}
-    digest = write_tensors(tmp_path / "ours", tensors)
+    digest = write_tensors(tmp_path / "ours", form(tensors))
     save_file(tensors, tmp_path / "theirs")
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
-    assert digest == hashlib.sha256((tmp_path / "theirs").read_bytes()).hexdigest()
+    assert digest == xxhash.xxh3_128_hexdigest((tmp_path / "theirs").read_bytes())
 
 
+def test_an_image_is_of_one_moment_and_its_memory_serves_the_next_that_is_laid_out_alike(tmp_path: Path) -> None:
+    live = {name: tensor.clone() for name, tensor in TENSORS.items()}
+    first = Image(live)
+    live["large"] += 1
+    assert torch.equal(first["large"], TENSORS["large"])
+    second = Image(live, first)
+    assert second["large"].data_ptr() == first["large"].data_ptr()
+    other = Image({"large": live["large"][:-1]}, second)
+    assert other["large"].data_ptr() != second["large"].data_ptr()
+    for name, image in (("second", second), ("other", other)):
+        write_tensors(tmp_path / name, image)
+    assert torch.equal(load_file(tmp_path / "second")["large"], TENSORS["large"] + 1)
+    assert torch.equal(load_file(tmp_path / "other")["large"], TENSORS["large"][:-1] + 1)
+
+
+def test_an_image_rests_between_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor_file, "IMAGE_BLOCK", 1 << 18)
+    written: list[int] = []
+    image = Image(TENSORS, rest=lambda: written.append((tmp_path / "file").stat().st_size))
+    write_tensors(tmp_path / "file", image)
+    assert written == [*range(1 << 18, image.size, 1 << 18)]
+    assert (tmp_path / "file").stat().st_size == image.size
+    assert torch.equal(load_file(tmp_path / "file")["large"], TENSORS["large"])
+
+
+@pytest.mark.parametrize("form", [dict, Image])
 @pytest.mark.parametrize("refuses", ["open", "write"])
 def test_a_file_system_that_only_writes_through_its_cache_is_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: str, form: type
 ) -> None:
     real, refused = getattr(os, refuses), []
 
@@ -49,7 +76,7 @@ def test_a_file_system_that_only_writes_through_its_cache_is_served(
 
     monkeypatch.setattr(tensor_file, "PAST_CACHE", getattr(os, "O_DIRECT", 0) or os.O_NOCTTY)
     monkeypatch.setattr(tensor_file.os, refuses, refuse)
-    write_tensors(tmp_path / "file", TENSORS)
+    write_tensors(tmp_path / "file", form(TENSORS))
     monkeypatch.undo()
     assert refused
     found = load_file(tmp_path / "file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mythos.checkpoint import aligned, load_weights, weights_of, write_files
+from mythos.checkpoint import aligned, load_weights, write_files
 from mythos.contract.changes import differences
 from mythos.contract.checkpoints import (
+    QUICK,
     find_checkpoint,
     list_checkpoints,
     new_checkpoint,
@@ -36,8 +38,10 @@ from mythos.train.pieces import FOLDER, Pieces, is_split, read
 class Snapshot:
     """One moment of a training: what its checkpoint will hold. Tensors are in host memory; `guard` is JSON."""
 
-    weights: dict[str, Tensor]
-    tensors: dict[str, Tensor]
+    weights: Mapping[str, Tensor]
+    finite: bool
+    """Whether all weights are."""
+    state: Mapping[str, Tensor]
     pieces: Pieces
     plain: dict[str, Any]
     guard: str
@@ -49,8 +53,18 @@ class Snapshot:
         return f"step-{self.facts['step']:08d}"
 
 
-def take(trainer: Trainer, metrics: dict[str, Any], guard: str = "{}", copy: bool = False) -> Snapshot:
-    """The trainer as it is now; a `copy` stays so while the training goes on. For rank 0; what others hold they keep."""
+def in_host_memory(_: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors themselves where they are there already: they change as the training goes on."""
+    return {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+
+
+def take(
+    trainer: Trainer,
+    metrics: dict[str, Any],
+    guard: str = "{}",
+    hold: Callable[[str, Mapping[str, Tensor]], Mapping[str, Tensor]] = in_host_memory,
+) -> Snapshot:
+    """The trainer as it is now, its weights and its state as `hold` has them. For rank 0; what others hold they keep."""
     model, (tensors, plain) = trainer.whole_model(), trainer.state()
     assert model is not None, "rank 0 saves"
     facts = {
@@ -64,10 +78,10 @@ def take(trainer: Trainer, metrics: dict[str, Any], guard: str = "{}", copy: boo
         "saved": time.time(),
     }
     here = {key: tensor for key, tensor in tensors.items() if not is_split(tensor)}
-    held = {key: tensor.detach().to("cpu", copy=copy).contiguous() for key, tensor in here.items()}
-    weights = weights_of(model, copy=copy)
+    weights, state = hold("weights", model.state_dict()), hold("state", here)
     pieces = trainer.hold() if len(here) < len(tensors) else Pieces({}, trainer.ranks)
-    return Snapshot(weights, held, pieces, plain, guard, trainer.config, facts)
+    finite = all(map(is_finite, weights.values()))
+    return Snapshot(weights, finite, state, pieces, plain, guard, trainer.config, facts)
 
 
 def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> str:
@@ -78,14 +92,14 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
     """
     name = snapshot.name
     try:
-        if not all(is_finite(tensor) for tensor in snapshot.weights.values()):
+        if not snapshot.finite:
             raise CheckpointError(
                 f"{name} is not saved: its weights are not finite.",
                 "Resume from the last checkpoint with a lower train.lr.",
             )
         paths.checkpoints.mkdir(exist_ok=True)  # never the run itself: a run that was removed stays away
-        hashes: dict[str, str] = {}
-        with new_checkpoint(paths.checkpoints / name, {**snapshot.facts, "run": paths.name}, hashes) as directory:
+        facts, hashes = {**snapshot.facts, "run": paths.name}, dict[str, str]()
+        with new_checkpoint(paths.checkpoints / name, facts, QUICK, hashes) as directory:
             hashes["model.safetensors"] = write_files(directory, snapshot.weights, snapshot.config, tokenizer)
             hashes["state/trainer.safetensors"] = _write_state(directory / "state", snapshot)
         write_atomic(paths.checkpoints / "latest", name + "\n")
@@ -112,9 +126,9 @@ def save(paths: RunPaths, trainer: Trainer, tokenizer: Path, metrics: dict[str, 
 
 
 def _write_state(folder: Path, snapshot: Snapshot) -> str:
-    """Returns the SHA-256 of the tensors' file."""
+    """Returns XXH3 of the tensors' file."""
     folder.mkdir()
-    digest = write_tensors(folder / "trainer.safetensors", snapshot.tensors)
+    digest = write_tensors(folder / "trainer.safetensors", snapshot.state)
     (folder / "trainer.json").write_text(json.dumps(snapshot.plain), encoding="utf-8")
     (folder / "guard.json").write_text(snapshot.guard, encoding="utf-8")
     if snapshot.pieces:

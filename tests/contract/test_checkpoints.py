@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import xxhash
 
 from mythos.contract.checkpoints import (
     describe,
@@ -18,10 +20,9 @@ from mythos.contract.checkpoints import (
 from mythos.contract.errors import CheckpointError
 
 
-def make(target: Path, step: int = 1, text: str = "weights") -> Path:
-    with new_checkpoint(
-        target, {"step": step, "tokens": 10, "family": "dense", "parameters": 3, "saved": 1.0}
-    ) as directory:
+def make(target: Path, step: int = 1, text: str = "weights", **hashes: Any) -> Path:
+    facts = {"step": step, "tokens": 10, "family": "dense", "parameters": 3, "saved": 1.0}
+    with new_checkpoint(target, facts, **hashes) as directory:
         for name in ("model.safetensors", "config.yaml", "tokenizer.json"):
             (directory / name).write_text(text)
         (directory / "state").mkdir()
@@ -65,10 +66,25 @@ def test_damage_is_found_and_named(tmp_path: Path, damage: str) -> None:
     assert list_checkpoints(tmp_path) == []
 
 
-def test_a_flipped_byte_is_found_by_its_hash(tmp_path: Path) -> None:
-    path = make(tmp_path / "c")
+KNOWN = {"model.safetensors": xxhash.xxh3_128_hexdigest(b"weights")}
+
+
+@pytest.mark.parametrize("hashes", [{}, {"kind": "xxh3_128"}, {"kind": "xxh3_128", "hashes": KNOWN}])
+def test_a_flipped_byte_is_found_by_its_hash(tmp_path: Path, hashes: dict[str, Any]) -> None:
+    path = make(tmp_path / "c", **hashes)
+    read_manifest(path, check_hashes=True)
     (path / "model.safetensors").write_text("weighty")
     read_manifest(path)
+    with pytest.raises(CheckpointError, match="contents differ"):
+        read_manifest(path, check_hashes=True)
+
+
+@pytest.mark.parametrize("entry", [{"size": 7}, {"size": 7, "md5": "0"}, {"size": 7, "sha256": None}])
+def test_a_file_without_a_hash_that_is_known_is_not_taken_for_whole(tmp_path: Path, entry: dict[str, object]) -> None:
+    path = make(tmp_path / "c")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"]["model.safetensors"] = entry
+    (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="contents differ"):
         read_manifest(path, check_hashes=True)
 

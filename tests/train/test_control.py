@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from mythos import tensor_file
 from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.errors import CheckpointError
 from mythos.contract.rundir import RunPaths, send_command, write_json
@@ -95,6 +96,25 @@ def test_the_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path, monk
     assert equal_checkpoints(plain, beside) == 2
 
 
+def test_a_save_that_is_waited_for_does_not_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is written beside the training rests between its blocks, until somebody waits for it."""
+    rests: list[bool] = []
+
+    class Patient(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(super().wait(20))
+            if not rests[-1]:
+                raise TimeoutError("nobody said that it is waited for")
+            return True
+
+    monkeypatch.setattr(tensor_file, "IMAGE_BLOCK", 1 << 14)
+    monkeypatch.setattr(keeper, "Event", Patient)
+    paths = make_run(tmp_path, tmp_path, "a", "train.steps=4", "train.checkpoint_every=2", "train.eval_every=0")
+    assert run(paths) == 0
+    assert rests and all(rests) and events(paths, "alert") == []
+    assert [info.step for info in list_checkpoints(paths.checkpoints)] == [4, 2]
+
+
 def test_a_save_that_fails_is_told_and_the_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = make_run(tmp_path, tmp_path, "a", "train.steps=6", "train.checkpoint_every=2", "train.eval_every=0")
     files = checkpoint.write_files
@@ -128,7 +148,7 @@ def test_a_removed_run_is_not_made_again_by_its_last_save(tmp_path: Path) -> Non
     assert run(paths) == 0
     shutil.rmtree(paths.root)
     nothing = Pieces({}, Ranks())
-    snapshot = checkpoint.Snapshot({}, {}, nothing, {}, "{}", None, {"step": 1})  # type: ignore[arg-type]
+    snapshot = checkpoint.Snapshot({}, True, {}, nothing, {}, "{}", None, {"step": 1})  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="cannot be saved"):
         checkpoint.write(paths, snapshot, tmp_path / "tokenizer.json", best=False)
     assert not paths.root.exists()
