@@ -63,14 +63,12 @@ class Telemetry:
         asked = self._asked()
         if len(asked) < 2:
             return asked[0].entropy if asked else None
-        logits = [router.active_logits.detach() for router in asked]
-        log_p = (
-            torch.cat(logits).T.contiguous().log_softmax(0)
-        )  # along the first axis: experts are few, tokens are many
-        terms = log_p.exp().mul_(log_p)
-        if len({len(loop) for loop in logits}) == 1:
-            return -terms.sum() / terms.shape[1]
-        of_loops = terms.sum(0).split([len(loop) for loop in logits])
+        logits = [router.active_logits.detach().T for router in asked]
+        log_p = torch.cat(logits, 1).log_softmax(0)  # along the first axis: experts are few, tokens are many
+        p, tokens = log_p.exp(), [loop.shape[1] for loop in logits]
+        if len({*tokens}) == 1:
+            return -p.flatten().dot(log_p.flatten()) / p.shape[1]
+        of_loops = p.mul_(log_p).sum(0).split(tokens)
         return -torch.stack([loop.mean() for loop in of_loops]).mean()
 
     def _asked(self) -> list[RouterStats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import torch
@@ -100,16 +101,16 @@ class Meter:
         return line
 
     def _recurrent(self, stretch: Stretch, last: StepResult) -> dict[str, Any]:
-        loops = torch.cat(stretch.loops).flatten()
-        histogram = torch.bincount(loops, minlength=self.max_loops + 1)[1:].tolist()
+        loops = torch.cat(stretch.loops) if len(stretch.loops) > 1 else stretch.loops[0]
+        histogram = loops.flatten().bincount(minlength=self.max_loops + 1)[1:].tolist()
         line: dict[str, Any] = {
-            "ponder": sum(depth * tokens for depth, tokens in enumerate(histogram, 1)) / len(loops),
+            "ponder": sum(depth * tokens for depth, tokens in enumerate(histogram, 1)) / loops.numel(),
             "loops_histogram": histogram,
             "rho_a": last.telemetry.rho_a,
             "state_norm": last.telemetry.state_norm,
         }
         if stretch.loads:
-            load = torch.stack(stretch.loads).sum(0).tolist()
+            load = reduce(torch.add, stretch.loads).tolist()
             choices = max(1, sum(load))
             line["expert_load"] = [count / choices for count in load]
             entropy = last.telemetry.router_entropy
