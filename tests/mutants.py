@@ -25,6 +25,7 @@ SWITCHES = "tests/models/test_switches.py"
 MECHANISMS = "tests/models/test_mechanisms.py"
 CHUNKS = "tests/models/test_equivalence.py::test_chunks_and_company"
 ALERTS, POLICIES = "tests/train/test_alerts.py", "tests/train/test_policies.py"
+IMAGES, CONTROL = "tests/test_tensor_file.py", "tests/train/test_control.py"
 OBJECTIVE = "tests/train/test_objective.py"
 ROWS = f"{INVARIANTS}::test_a_token_that_stopped_costs_no_further_row_of_the_block"
 BIAS = f"{INVARIANTS}::test_no_pass_moves_the_router_bias_and_a_step_moves_it_once"
@@ -370,6 +371,35 @@ MUTANTS = (
         "self.telemetry.release()",
         "pass",
         "tests/train/test_meter.py",
+    ),
+    # Saving
+    mutant(
+        "a copy into memory that was laid out otherwise",
+        "tensor_file.py",
+        "if before is not None and alike else",
+        "if before is not None else",
+        IMAGES,
+    ),
+    mutant(
+        "a copy that is the training's own tensors",
+        "train/keeper.py",
+        "in_host_memory if wait else self._copy",
+        "in_host_memory",
+        f"{CONTROL}::test_the_training_goes_on_while_a_checkpoint_is_written",
+    ),
+    mutant(
+        "a save that rests while it is waited for",
+        "train/keeper.py",
+        "        self._hurry.set()\n",
+        "",
+        f"{CONTROL}::test_a_save_that_is_waited_for_does_not_rest",
+    ),
+    mutant(
+        "a file of no known hash that is taken for whole",
+        "contract/checkpoints.py",
+        "if check_hash and not (kinds and all(",
+        "if check_hash and not (all(",
+        "tests/contract/test_checkpoints.py",
     ),
     # Guard
     mutant(
