@@ -40,6 +40,8 @@ from tests.crash_runs import (
 OFTEN = ("train.checkpoint_every=1", "train.keep_checkpoints=1", "train.eval_every=0", "train.keep_every=1000000")
 SAVE_S = 0.06
 """The longest that a life goes on after a save has begun, which takes 10 to 60 ms here; on a full disk less than one."""
+LOOK_S = 0.0002
+"""Between two looks. Whoever has slept comes before the worker where both share a core, so that moments of a save are seen."""
 
 
 def mount(*arguments: str) -> None:
@@ -59,6 +61,7 @@ def die_within_a_save(paths: RunPaths, dice: random.Random, ballast: Path | None
     while True:
         assert time.monotonic() < give_up, "no save was met"
         if not leftovers(paths) - before:
+            time.sleep(LOOK_S)
             continue
         time.sleep(0 if ballast else dice.uniform(0, SAVE_S))
         os.kill(pid, signal.SIGSTOP)  # a moment to look at: what is killed while it is stopped dies right there

@@ -182,7 +182,8 @@ class LineWriter:
     def write(self, *values: dict[str, Any]) -> bool:
         """One call of write(2) for all lines, so that those of a killed worker are whole but for the last.
 
-        False where the disk refuses: lines wait for the next call, and what there is of one is ended before it comes again.
+        False where the disk refuses: lines wait for the next call. What there is of one is taken back, since the worker may die
+        before the disk has room; where that is refused too, it is ended before the line comes again.
         """
         self._waiting.extend(map(_line, values))
         try:
@@ -191,8 +192,16 @@ class LineWriter:
             return False
         while self._waiting and left >= len(self._waiting[0]):
             left -= len(self._waiting.popleft())
-        self._torn = left != 0
+        self._torn = left != 0 and not self._take_back(left)
         return not self._waiting
+
+    def _take_back(self, count: int) -> bool:
+        """Whether the last bytes of the file are gone."""
+        try:
+            os.ftruncate(self._file, os.fstat(self._file).st_size - count)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         os.close(self._file)

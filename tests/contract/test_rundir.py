@@ -285,20 +285,30 @@ def test_a_command_that_cannot_be_removed_is_not_obeyed_for_ever(
     assert [command["command"] for command in take_commands(run)] == ["pause"]
 
 
-def test_a_full_disk_delays_lines_and_tears_none(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("takes_back", [True, False])
+def test_a_full_disk_delays_lines_and_tears_none(
+    run: RunPaths, monkeypatch: pytest.MonkeyPatch, takes_back: bool
+) -> None:
+    """A worker that was killed before the disk had room once left a piece of a line in the middle of its metrics."""
     writer, write = LineWriter(run.metrics), os.write
 
-    def refuse(file: int, data: bytes) -> int:
+    def refuse(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    if not takes_back:
+        monkeypatch.setattr(os, "ftruncate", refuse)
     assert writer.write({"step": 1})
     for step, full in ((2, lambda file, data: write(file, data[:5])), (3, refuse)):
         monkeypatch.setattr(os, "write", full)
         assert not writer.write({"step": step})
+        assert run.metrics.read_bytes().endswith(b"\n") == takes_back
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:16]))
+    assert not writer.write({"step": 4})
     monkeypatch.setattr(os, "write", write)
-    assert writer.write({"step": 4})
+    assert writer.write({"step": 5})
     tail = JsonTail(run.metrics)
-    assert [line["step"] for line in tail.read_objects()] == [1, 2, 3, 4] and tail.damaged == 1
+    assert [line["step"] for line in tail.read_objects()] == [1, 2, 3, 4, 5]
+    assert tail.damaged == (0 if takes_back else 2)
 
 
 @pytest.mark.parametrize(
