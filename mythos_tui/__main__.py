@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
+import signal
 import sys
 from pathlib import Path
+from threading import Thread
 
 from mythos.memory import give_back_freed_memory
 from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS
@@ -85,6 +88,22 @@ def serve(options: argparse.Namespace) -> str | None:
     return serve_forever(arguments, options.host, options.port)
 
 
+def end_with_terminal() -> None:
+    """Let the workbench end once its terminal is closed, also where a program between the two keeps SIGHUP to itself, as make does.
+
+    Nobody could see or leave it any more, and reading from such a terminal returns at once, over and over.
+    """
+
+    def wait() -> None:
+        hung_up = select.poll()
+        hung_up.register(sys.stdin.fileno(), 0)
+        if any(event & select.POLLHUP for _, event in hung_up.poll()):
+            os._exit(128 + signal.SIGHUP)
+
+    if hasattr(select, "poll"):
+        Thread(target=wait, name="hangup", daemon=True).start()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the workbench; 2 where it cannot start."""
     options = parser().parse_args(argv)
@@ -100,6 +119,8 @@ def main(argv: list[str] | None = None) -> int:
     loaded = load_settings()
     context = context_of(loaded.settings, lambda name: getattr(options, name))
     app = MythosApp(context, options.theme, loaded, tour=not tour_seen())
+    if not options.served:
+        end_with_terminal()
     app.run()
     return app.return_code or 0
 

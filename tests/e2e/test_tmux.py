@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.terminal import Terminal
@@ -88,3 +89,25 @@ def test_sixteen_colours_without_utf_8(tmp_path: Path, run: FakeRun):
         assert numbers and not {"38", "48"} & set(numbers), "more than sixteen colours"
         tmux.press("?")
         assert tmux.wait_for("Help", "Every run in the runs folder", "Save a checkpoint").isascii()
+
+
+BETWEEN = """
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, lambda *_: None)
+child = subprocess.Popen(sys.argv[2:])
+open(sys.argv[1], "w").write(str(child.pid))
+child.wait()
+"""
+"""Leads the session, as make does in `tmux new-session 'make run'`, and does not hand on that the terminal was closed."""
+
+
+def test_a_closed_terminal_ends_the_workbench_whoever_stands_between(tmp_path: Path):
+    """It went on for ever, reading nothing from a terminal that was gone, at three quarters of a core."""
+    with Tmux([sys.executable, "-c", BETWEEN, "pid", *WORKBENCH], tmp_path, env=environ(LC_ALL="C.UTF-8")) as tmux:
+        tmux.wait_for("No runs yet")
+        workbench = psutil.Process(int((tmp_path / "pid").read_text()))
+    try:
+        workbench.wait(20)
+    finally:
+        if workbench.is_running():
+            workbench.kill()
