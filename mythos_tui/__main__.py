@@ -89,9 +89,10 @@ def serve(options: argparse.Namespace) -> str | None:
 
 
 def end_with_terminal() -> None:
-    """Let the workbench end once its terminal is closed, also where a program between the two keeps SIGHUP to itself, as make does.
+    """Let the workbench end once its terminal is closed, or the server that shows it to a browser has died.
 
-    Nobody could see or leave it any more, and reading from such a terminal returns at once, over and over.
+    SIGHUP does not always come: make, for one, keeps it to itself. Nobody could see or leave the workbench any more, and reading
+    from such a terminal returns at once, over and over.
     """
 
     def wait() -> None:
@@ -119,8 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     loaded = load_settings()
     context = context_of(loaded.settings, lambda name: getattr(options, name))
     app = MythosApp(context, options.theme, loaded, tour=not tour_seen())
-    if not options.served:
-        end_with_terminal()
+    end_with_terminal()
     app.run()
     return app.return_code or 0
 

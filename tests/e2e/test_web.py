@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mythos.contract.watch import list_runs
@@ -49,6 +50,22 @@ async def test_only_those_with_the_secret_and_no_other_site_are_let_in(served: s
         for other in ("http://elsewhere.example", plain[:-1].replace("127.0.0.1", "localhost")):
             async with visitor.get(plain + "ws", headers={"Origin": other}) as answer:
                 assert answer.status == 403
+
+
+async def test_a_server_that_dies_takes_its_workbenches_along(served: str):
+    """They went on for ever, shown to nobody."""
+    plain = served.split("?")[0]
+    (server,) = [one for one in psutil.Process().children() if "--web" in one.cmdline()]
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor:
+        await (await visitor.get(served)).read()
+        async with visitor.ws_connect(f"{plain}ws?width=100&height=30", headers={"Origin": plain[:-1]}) as socket:
+            await socket.receive(30)
+            (workbench,) = server.children()
+            server.kill()
+    gone, left = psutil.wait_procs([workbench], 20)
+    for one in left:
+        one.kill()
+    assert gone == [workbench]
 
 
 def test_faults_of_the_web_mode_are_one_paragraph_and_code_2(
