@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,6 +133,8 @@ class MythosApp(App[None]):
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
         for fault in self._faults:
             self.notify(fault, title="Settings", severity="warning", timeout=20)
+        with suppress(NotImplementedError, RuntimeError):  # where a loop knows no signals, or another thread has them
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
 
     async def on_unmount(self) -> None:
         if self.tour_step is not None:

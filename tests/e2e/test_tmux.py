@@ -91,6 +91,17 @@ def test_sixteen_colours_without_utf_8(tmp_path: Path, run: FakeRun):
         assert tmux.wait_for("Help", "Every run in the runs folder", "Save a checkpoint").isascii()
 
 
+def test_sigterm_leaves_a_terminal_as_it_was(tmp_path: Path):
+    """It stayed on the other screen, without a cursor, and told of every movement of the mouse."""
+    shell = ["sh", "-c", '"$@"; echo ended with $?; sleep 60', "sh", *WORKBENCH]
+    with Tmux(shell, tmp_path, env=environ(LC_ALL="C.UTF-8")) as tmux:
+        tmux.wait_for("No runs yet")
+        psutil.Process(int(tmux.do("display-message", "-p", "#{pane_pid}"))).children()[0].terminate()
+        tmux.wait_for("ended with 143")
+        facts = "#{alternate_on} #{mouse_any_flag} #{cursor_flag}"
+        assert tmux.do("display-message", "-p", facts).split() == ["0", "0", "1"]
+
+
 BETWEEN = """
 import signal, subprocess, sys
 signal.signal(signal.SIGHUP, lambda *_: None)
