@@ -14,6 +14,8 @@ from pydantic.fields import FieldInfo
 from mythos.contract.config import Config, DenseConfig, RecurrentConfig
 from mythos.contract.errors import ConfigError
 
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""In C where PyYAML was built with it: the same text in a fifth of the time, which every checkpoint takes."""
 FAMILIES: dict[str, type[BaseModel]] = {"dense": DenseConfig, "recurrent": RecurrentConfig}
 
 
@@ -78,7 +80,7 @@ def check_config(values: dict[str, Any]) -> tuple[Config | None, list[tuple[str,
 
 def dump_config(config: Config) -> str:
     """The configuration as YAML, every value spelt out, in the order of its definition."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return str(yaml.dump(config.model_dump(mode="json"), Dumper=DUMPER, sort_keys=False, allow_unicode=True))
 
 
 def describe_errors(error: ValidationError) -> str:
