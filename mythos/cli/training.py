@@ -144,6 +144,8 @@ def _ask(paths: RunPaths, command: str, wait: float, **arguments: Any) -> None:
     if answer is None and command == "kill":
         liveness.kill(paths, read_json(paths.status))
         say(f"{paths.name}: killed")
+    elif answer is None and not liveness.is_locked(paths):
+        raise RunError(f"{paths.name} ended before it answered.", "`mythos runs` shows how.")
     elif answer is None:
         raise RunError(
             f"{paths.name} has not answered within {wait:g} s.",

@@ -10,8 +10,12 @@ import typer
 
 from mythos.cli.options import DEFAULT_RUNS, Json, Runs, duration, print_json, quantity, say
 from mythos.contract.errors import ConfigError, RunError
+from mythos.contract.liveness import is_locked
 from mythos.contract.rundir import RunPaths, existing_run
 from mythos.contract.watch import JsonTail, RunSummary, summarize
+
+GONE_S = 10.0
+"""Most seconds that a worker is waited for which has said that it ended."""
 
 
 def watch(
@@ -87,6 +91,7 @@ def follow_run(paths: RunPaths, as_json: bool = False, hint: bool = False) -> No
             for line in metrics.read_objects():
                 print(json.dumps(line), flush=True) if as_json else say(_line(line))
             if not summary.is_live:
+                _until_gone(paths)
                 break
             if summary.state == "preparing" and summary.message != said and not as_json:
                 said = summary.message
@@ -99,6 +104,13 @@ def follow_run(paths: RunPaths, as_json: bool = False, hint: bool = False) -> No
         return
     if not as_json:
         _farewell(paths, summary)
+
+
+def _until_gone(paths: RunPaths) -> None:
+    """A worker that has ended still holds its run for a moment; whoever followed it may want to go on with that at once."""
+    end = time.monotonic() + GONE_S
+    while is_locked(paths) and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def present(paths: RunPaths) -> RunSummary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Any
 
 import pytest
 
-from mythos.cli import main
+from mythos.cli import main, training
+from mythos.contract.config import Config
+from mythos.contract.errors import RunError
+from mythos.contract.liveness import is_locked
+from mythos.contract.rundir import acquire_lock, create_run, run_paths
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
@@ -34,6 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = mythos("train", DEBUG, "--run", "a", *[part for o in overrides for part in ("--set", o)], cwd=folder)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("a\n") and "finished at step 6 of 6" in result.stdout
+    assert not is_locked(run_paths(folder / "runs", "a"))  # it can be gone on with at once
     return folder
 
 
@@ -93,6 +99,18 @@ def test_bad_input_gets_a_paragraph_and_exit_code_2(
     said = capsys.readouterr()
     assert end.value.code == 2 and says in said.err, said.out + said.err
     assert sorted(str(path) for path in (trained / "runs").rglob("*")) == before
+
+
+def test_a_worker_that_ends_instead_of_answering_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was said that it had not answered within 60 s, after less than one."""
+    paths = create_run(tmp_path, "a", Config(), [])
+    held = acquire_lock(paths)
+    monkeypatch.setattr(training, "send_command", lambda *_, **__: os.close(held))
+    with pytest.raises(RunError, match="a ended before it answered"):
+        training.control_command("pause")("a", tmp_path)
+    assert capsys.readouterr().out == ""
 
 
 def parsed(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
