@@ -397,8 +397,8 @@ MUTANTS = (
     mutant(
         "a file of no known hash that is taken for whole",
         "contract/checkpoints.py",
-        "if check_hash and not (kinds and all(",
-        "if check_hash and not (all(",
+        "not any(kind in entry and file_hash(file, kind)",
+        "not all(kind not in entry or file_hash(file, kind)",
         "tests/contract/test_checkpoints.py",
     ),
     # Guard

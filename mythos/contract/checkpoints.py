@@ -27,7 +27,7 @@ from mythos.contract.errors import CheckpointError
 FORMAT = 1
 HASHES: dict[str, Callable[[], Any]] = {"sha256": hashlib.sha256, "xxh3_128": xxhash.xxh3_128}
 """By which a manifest may tell that a file is whole."""
-QUICK = "xxh3_128"
+QUICK_HASH = "xxh3_128"
 """Of what a training writes, in a tenth of the time of SHA-256, by which a published file is checked elsewhere too."""
 LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)")
 REQUIRED = ("model.safetensors", "config.yaml", "tokenizer.json")
@@ -60,10 +60,10 @@ def title_of(path: Path) -> str:
     return f"{parts[-3]}/{parts[-1]}" if of_a_run else parts[-1]
 
 
-def file_hash(path: Path, kind: str = "sha256") -> str:
-    """Of a file's bytes, in hexadecimal; `kind` is one of HASHES."""
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """Of a file's bytes, in hexadecimal, by one of HASHES."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, HASHES[kind]).hexdigest()
+        return hashlib.file_digest(file, HASHES[algorithm]).hexdigest()
 
 
 def sync_directory(path: Path) -> None:
@@ -77,21 +77,20 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def new_checkpoint(
-    target: Path, facts: dict[str, Any], kind: str = "sha256", hashes: Mapping[str, str] = MappingProxyType({})
+    target: Path, facts: dict[str, Any], algorithm: str = "sha256", hashes: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Path]:
     """Fill the temporary directory that this yields; on leaving it becomes `target`, with manifest, all at once.
 
-    `facts` go into the manifest (step, tokens, family, parameters, metrics, saved). `hashes`, of a `kind` in
-    HASHES, are those of files, by their name within, that whoever fills it knows by then; the others are read once more. On any
-    error the temporary directory is
-    removed and an earlier `target` stays as it was.
+    `facts` go into the manifest (step, tokens, family, parameters, metrics, saved). `hashes`, by an `algorithm` of HASHES, are
+    those of files, by their name within, that whoever fills it knows by then; the others are read once more. On any error the
+    temporary directory is removed and an earlier `target` stays as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir()
     try:
         yield temporary
-        _seal(temporary, facts, kind, hashes)
+        _seal(temporary, facts, algorithm, hashes)
         if target.exists():
             discarded = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
             os.rename(target, discarded)  # dying before the next line leaves it to `sweep` to put this one back
@@ -129,7 +128,7 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _seal(directory: Path, facts: dict[str, Any], kind: str, hashes: Mapping[str, str]) -> None:
+def _seal(directory: Path, facts: dict[str, Any], algorithm: str, hashes: Mapping[str, str]) -> None:
     """fsync every file, then write the manifest last."""
     files = {}
     for path in sorted(p for p in directory.rglob("*") if p.is_file()):
@@ -137,7 +136,7 @@ def _seal(directory: Path, facts: dict[str, Any], kind: str, hashes: Mapping[str
         os.fsync(descriptor)
         os.close(descriptor)
         name = path.relative_to(directory).as_posix()
-        files[name] = {"size": path.stat().st_size, kind: hashes.get(name) or file_hash(path, kind)}
+        files[name] = {"size": path.stat().st_size, algorithm: hashes.get(name) or file_hash(path, algorithm)}
     manifest = directory / "manifest.json"
     with open(manifest, "w", encoding="utf-8") as file:
         json.dump({"format": FORMAT, **facts, "files": files}, file, indent=1)
@@ -186,8 +185,7 @@ def _check_file(path: Path, name: str, entry: dict[str, Any], check_hash: bool) 
         raise CheckpointError(
             f"{file} is damaged: {size} bytes instead of {entry.get('size')}.", "Name another checkpoint."
         )
-    kinds = [kind for kind in HASHES if kind in entry]
-    if check_hash and not (kinds and all(file_hash(file, kind) == entry[kind] for kind in kinds)):
+    if check_hash and not any(kind in entry and file_hash(file, kind) == entry[kind] for kind in HASHES):
         raise CheckpointError(
             f"{file} is damaged: its contents differ from what the manifest says.", "Name another checkpoint."
         )

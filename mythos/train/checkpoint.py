@@ -17,7 +17,7 @@ from torch import Tensor
 from mythos.checkpoint import aligned, load_weights, write_files
 from mythos.contract.changes import differences
 from mythos.contract.checkpoints import (
-    QUICK,
+    QUICK_HASH,
     find_checkpoint,
     list_checkpoints,
     new_checkpoint,
@@ -99,7 +99,7 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
             )
         paths.checkpoints.mkdir(exist_ok=True)  # never the run itself: a run that was removed stays away
         facts, hashes = {**snapshot.facts, "run": paths.name}, dict[str, str]()
-        with new_checkpoint(paths.checkpoints / name, facts, QUICK, hashes) as directory:
+        with new_checkpoint(paths.checkpoints / name, facts, QUICK_HASH, hashes) as directory:
             hashes["model.safetensors"] = write_files(directory, snapshot.weights, snapshot.config, tokenizer)
             hashes["state/trainer.safetensors"] = _write_state(directory / "state", snapshot)
         write_atomic(paths.checkpoints / "latest", name + "\n")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mythos.contract.changes import differences, refuse_bound
-from mythos.contract.checkpoints import QUICK, CheckpointInfo, list_checkpoints, new_checkpoint, read_manifest
+from mythos.contract.checkpoints import QUICK_HASH, CheckpointInfo, list_checkpoints, new_checkpoint, read_manifest
 from mythos.contract.config import Config
 from mythos.contract.errors import CheckpointError, ConfigError, RunError
 from mythos.contract.load import dump_config, load_config, parse_config
@@ -63,7 +63,7 @@ def _changed(source: CheckpointInfo, overrides: Sequence[str]) -> Config:
 def _copy(source: Path, child: RunPaths, config: Config) -> None:
     """The child's first checkpoint: the parent's, checked byte by byte, with the child's configuration."""
     facts = {key: value for key, value in read_manifest(source, check_hashes=True).items() if key != "files"}
-    with new_checkpoint(child.checkpoints / source.name, {**facts, "run": child.name}, QUICK) as directory:
+    with new_checkpoint(child.checkpoints / source.name, {**facts, "run": child.name}, QUICK_HASH) as directory:
         shutil.copytree(source, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
         (directory / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     write_atomic(child.checkpoints / "latest", source.name + "\n")

@@ -69,7 +69,7 @@ def test_damage_is_found_and_named(tmp_path: Path, damage: str) -> None:
 KNOWN = {"model.safetensors": xxhash.xxh3_128_hexdigest(b"weights")}
 
 
-@pytest.mark.parametrize("hashes", [{}, {"kind": "xxh3_128"}, {"kind": "xxh3_128", "hashes": KNOWN}])
+@pytest.mark.parametrize("hashes", [{}, {"algorithm": "xxh3_128"}, {"algorithm": "xxh3_128", "hashes": KNOWN}])
 def test_a_flipped_byte_is_found_by_its_hash(tmp_path: Path, hashes: dict[str, Any]) -> None:
     path = make(tmp_path / "c", **hashes)
     read_manifest(path, check_hashes=True)
