@@ -120,6 +120,7 @@ def node(
         if not paths.identity.is_file():
             create_run(runs, run, load_config(config, overrides or []), sys.argv)
         lock = acquire_lock(paths, wait_s=30)
+        launch.begin_again(paths)
         os.set_inheritable(lock, True)
     command = launch.node_command(paths, lock, nodes, gpus_per_node, meet, identity)
     os.execve(command[0], command, launch.worker_environment(gpus_per_node))

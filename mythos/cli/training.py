@@ -49,6 +49,7 @@ def train(
     """Train a model in a worker of its own, and follow it. Ctrl-C only stops following."""
     from mythos.train import launch
 
+    began = time.time()
     if resume:
         if config or run:
             raise ConfigError(
@@ -66,7 +67,7 @@ def train(
         paths = launch.start(loaded, runs, run or fresh_name(config.stem), sys.argv, processes)
     say(paths.name)
     if not detach:
-        follow_run(paths, hint=True)
+        follow_run(paths, since=began)
 
 
 def _resting_run(runs: Path, name: str) -> RunPaths:
@@ -91,10 +92,11 @@ def fork(
     """Start a new run from a checkpoint of another one, optimizer and data position included, with other settings."""
     from mythos.train.fork import fork as start
 
+    began = time.time()
     paths = start(runs, parent, at, overrides or [], run or fresh_name(Path(parent).name), sys.argv)
     say(paths.name)
     if not detach:
-        follow_run(paths, hint=True)
+        follow_run(paths, since=began)
 
 
 def runs(folder: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:

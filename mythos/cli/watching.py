@@ -76,8 +76,11 @@ def print_once(paths: RunPaths, as_json: bool) -> None:
         say(summary.error.get("message"), summary.error.get("hint"))
 
 
-def follow_run(paths: RunPaths, as_json: bool = False, hint: bool = False) -> None:
-    """Print metrics and events until the run ends. Ctrl-C stops following, never the run."""
+def follow_run(paths: RunPaths, as_json: bool = False, since: float = 0.0) -> None:
+    """Print metrics and events until the run ends. Ctrl-C stops following, never the run.
+
+    `since` is when whoever follows had started the worker: what was logged before is left out.
+    """
     import json
 
     metrics, events = JsonTail(paths.metrics), JsonTail(paths.events)
@@ -85,10 +88,10 @@ def follow_run(paths: RunPaths, as_json: bool = False, hint: bool = False) -> No
     try:
         while True:
             summary = present(paths)  # before the lines, so that a run that has ended has written them all
-            for text in map(_event, events.read_objects()):
-                if text and not as_json:
+            for event in _later(events, since):
+                if not as_json and (text := _event(event)):
                     say(text)
-            for line in metrics.read_objects():
+            for line in _later(metrics, since):
                 print(json.dumps(line), flush=True) if as_json else say(_line(line))
             if not summary.is_live:
                 _until_gone(paths)
@@ -98,12 +101,16 @@ def follow_run(paths: RunPaths, as_json: bool = False, hint: bool = False) -> No
                 say(said)
             time.sleep(0.25)
     except KeyboardInterrupt:
-        if hint:
+        if since:
             note = f"No longer following; {paths.name} goes on. Watch it: mythos watch {paths.name}"
             print(f"\n{note}", file=sys.stderr)
         return
     if not as_json:
         _farewell(paths, summary)
+
+
+def _later(tail: JsonTail, since: float) -> list[dict[str, Any]]:
+    return [line for line in tail.read_objects() if not since or (_is_number(line, "time") and line["time"] >= since)]
 
 
 def _until_gone(paths: RunPaths) -> None:
@@ -172,6 +179,8 @@ def _event(e: dict[str, Any]) -> str:
     if kind == "evaluation":
         bits, loss = _number(e, "bits_per_byte", ".4f"), _number(e, "loss", ".4f")
         return f"held out: {bits} bits per byte, {loss} nats/token"
+    if kind == "state" and e.get("state") == "running" and e.get("message") != "training":
+        return str(e.get("message"))
     if kind == "checkpoint":
         return f"saved {e.get('name')}{' (best so far)' if e.get('best') else ''}"
     if kind == "data":

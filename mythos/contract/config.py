@@ -8,7 +8,7 @@ k experts per token, L loops, V vocabulary.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -24,6 +24,18 @@ class Section(BaseModel):
     """A part of the configuration. Unknown keys are errors and values never change after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lone_texts(cls, values: Any) -> Any:
+        """Where a list is meant, one text is a list of one, `data.paths=notes.txt`, and an empty one a list of none."""
+        if not isinstance(values, dict):
+            return values
+        lists = {name for name, field in cls.model_fields.items() if get_origin(field.annotation) is tuple}
+        return {
+            name: [value][: len(value)] if name in lists and isinstance(value, str) else value
+            for name, value in values.items()
+        }
 
 
 class _Transformer(Section):

@@ -146,6 +146,8 @@ def _sentence(fault: Any) -> str:
             if isinstance(value, dict)
             else "choose dense or recurrent."
         )
+    if kind == "tuple_type":
+        return f"this is a list, such as [a, b], but the value is {value!r}."
     if kind == "value_error":
         return f"{fault['ctx']['error']}."
     return f"{fault['msg']}, but the value is {value!r}."

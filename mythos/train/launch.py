@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from mythos.contract.changes import current_config
 from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.config import Config
 from mythos.contract.errors import RunError
-from mythos.contract.rundir import RunPaths, acquire_lock, create_run, existing_run
+from mythos.contract.rundir import RunPaths, acquire_lock, create_run, existing_run, write_json
 from mythos.contract.watch import read_json
 from mythos.train.ranks import check_parts
 
@@ -61,6 +64,23 @@ def node_command(paths: RunPaths, lock: int, nodes: int, processes: int, meet: s
     return _command(paths, lock, True, [*meeting, f"--nproc-per-node={processes}", "--shutdown-timeout=120"])
 
 
+def begin_again(paths: RunPaths) -> dict[str, Any] | None:
+    """For whoever took the lock of a run to resume it: until its worker speaks, the run is no longer how the last one left it.
+
+    Returns what the status was.
+    """
+    status = read_json(paths.status)
+    if status:
+        news = {"state": "starting", "message": "resuming", "eta_s": None, "error": None, "updated": time.time()}
+        _set_status(paths, {**status, **news})
+    return status
+
+
+def _set_status(paths: RunPaths, status: dict[str, Any]) -> None:
+    with suppress(OSError):  # a disk that refuses is the worker's to tell of
+        write_json(paths.status, status, durable=False)
+
+
 def worker_environment(processes: int) -> dict[str, str]:
     """Of the worker: output at once, and on Apple's GPUs what they cannot compute is computed on the CPU.
 
@@ -83,6 +103,7 @@ def _spawn(paths: RunPaths, resume: bool, processes: int = 1) -> None:
     """
     several = ["--standalone", f"--nproc-per-node={processes}", f"--shutdown-timeout={SHUTDOWN_S}"]
     lock = acquire_lock(paths)
+    before = begin_again(paths) if resume else None
     try:
         with open(paths.log, "ab") as log:
             subprocess.Popen(
@@ -95,6 +116,8 @@ def _spawn(paths: RunPaths, resume: bool, processes: int = 1) -> None:
                 env=worker_environment(processes),
             )
     except OSError as error:
+        if before:
+            _set_status(paths, before)
         raise RunError(
             f"The worker of {paths.name} cannot be started: {error.strerror}.",
             "Check that the run's folder can be written.",

@@ -121,7 +121,7 @@ class Trainer:
             self.steps_done,
             self.tokens_done,
             plan.loops,
-            loss.total,
+            loss.parts["cross_entropy"] if plan.gate_only else loss.total,  # one curve for the model from first to last
             loss.parts,
             grad_norm,
             lr,

@@ -52,6 +52,7 @@ class Worker:
         self.step_s = 1.0
         self.steps_timed = 0
         self.logged = 0.0
+        self.doing = "training"
 
     def _tell_where_it_was(self) -> None:
         """As far as can be said before the newest checkpoint has been looked into."""
@@ -68,7 +69,7 @@ class Worker:
         self._evaluate()
         self._save_now()
         self._close()
-        self.journal.state("finished", f"finished after {self.trainer.steps_done} steps", 0, eta_s=0.0)
+        self.journal.state("finished", f"{self._over()} is reached", 0, eta_s=0.0)
 
     def _build_trainer(self) -> None:
         """A trainer at its first step, or where the newest whole checkpoint left it."""
@@ -102,7 +103,7 @@ class Worker:
     def _train(self) -> None:
         from mythos.train.meter import Meter
 
-        self.journal.state("running", "training", 600.0 if self.config.train.compile else 60.0)
+        self.journal.state("running", self.doing, 600.0 if self.config.train.compile else 60.0)
         model, warmup = self.config.model, self.config.objective.warmup_loops
         deepest = model.max_loops + warmup if isinstance(model, RecurrentConfig) else 1
         self.meter = Meter(self.trainer.device.peak_flops, deepest)
@@ -135,10 +136,19 @@ class Worker:
         if self.meter.has_lines and time.monotonic() >= self.logged + LINES_EVERY_S:
             self._log()
         self.journal.status.update(step=result.step, tokens=result.tokens)
+        self._tell_what_learns("gate" in result.parts)
         if self.journal.is_due:
             left = seconds_left(result.step, self.config, self.trainer.seconds_done, self.step_s)
-            self.journal.update(max(5.0, 5 * self.step_s), eta_s=left, message="training")
+            self.journal.update(max(5.0, 5 * self.step_s), eta_s=left, message=self.doing)
         return over
+
+    def _tell_what_learns(self, gate_only: bool) -> None:
+        """Gradients and learning rates jump where the model is done and its gate begins."""
+        doing = "training its gate alone" if gate_only else "training"
+        if doing != self.doing:
+            self.doing = doing
+            self.journal.state("running", doing, max(5.0, 5 * self.step_s))
+            say(doing)
 
     def _time(self, seconds: float) -> None:
         """Running mean of the time of a step; the first one warms up and does not count."""
@@ -193,7 +203,7 @@ class Worker:
             self.journal.update(5.0)
             time.sleep(0.1)
         if not self.control.stop_requested:
-            self.journal.state("running", "training", 30.0)
+            self.journal.state("running", self.doing, 30.0)
 
     def _save_if_asked(self) -> None:
         if not self.control.save_ids:
@@ -274,7 +284,7 @@ class Worker:
             self.journal.event("alert", message=outcome.error)
             return
         self.journal.event("checkpoint", name=outcome.name, best=outcome.best)
-        self.journal.update(60.0, force=True, last_checkpoint=outcome.name, message="training")
+        self.journal.update(60.0, force=True, last_checkpoint=outcome.name, message=self.doing)
         say(f"saved {outcome.name}{' (best so far)' if outcome.best else ''}")
 
     def stop(self, why: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,16 @@ def test_runs_and_watch_speak_of_the_finished_run(trained: Path) -> None:
     assert "a: finished at step 6 of 6" in once.stdout and "\x1b" not in once.stdout
     follow = mythos("watch", "a", "--follow", cwd=trained)
     assert "step       6" in follow.stdout
+
+
+def test_whoever_gives_a_finished_run_more_steps_follows_those(trained: Path, tmp_path: Path) -> None:
+    """Its status said finished until the new worker spoke, and so the command said that and ended."""
+    shutil.copytree(trained / "runs/a", tmp_path / "a")
+    result = mythos("train", "--resume", "a", "--runs", str(tmp_path), "--set", "train.steps=8", cwd=trained)
+    assert result.returncode == 0, result.stderr
+    assert "a: finished at step 8 of 8" in result.stdout and "of 6" not in result.stdout
+    steps = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("step ")]
+    assert steps == ["8"], "what it had logged before was printed again"
 
 
 def test_text_from_files_is_shown_and_never_obeyed(tmp_path: Path) -> None:

@@ -99,6 +99,13 @@ def test_overrides_win_over_the_file_and_the_rest_stays() -> None:
     assert config.model == plain.model
 
 
+def test_a_lone_text_is_a_list_of_one() -> None:
+    config = parse_config({}, ["data.source=files", "data.paths=notes.txt", "train.report_to=wandb", "infer.stop=''"])
+    assert (config.data.paths, config.train.report_to, config.infer.stop) == (("notes.txt",), ("wandb",), ())
+    with pytest.raises(ConfigError, match=r"data.paths: this is a list, such as \[a, b\], but the value is 3."):
+        parse_config({}, ["data.paths=3"])
+
+
 def test_a_dumped_configuration_reads_back_equal(tmp_path: Path) -> None:
     config = parse_config({}, ["model.family=dense", "data.source=files", "data.paths=[a, b]"])
     (tmp_path / "c.yaml").write_text(dump_config(config))

@@ -265,10 +265,12 @@ def test_in_the_last_steps_the_gate_learns_on_a_frozen_model(tmp_path: Path) -> 
     for _ in range(60):
         run.step()
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    losses = [float(run.step().loss) for _ in range(60)]
+    steps = [run.step() for _ in range(60)]
+    losses = [float(step.parts["gate"]) for step in steps]
     changed = {name for name, tensor in run.model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {"halt.weight", "halt.bias"}
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    assert all(step.loss == step.parts["cross_entropy"] for step in steps), "the gate's loss was told as the model's"
     with pytest.raises(ValueError, match="halting 'gate'"):
         trainer(tmp_path, RECURRENT).model(torch.tensor([CYCLE]), exit=GateRule(0.5))
 

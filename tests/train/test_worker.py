@@ -94,10 +94,12 @@ def acknowledged(paths: RunPaths, identity: str) -> dict[str, Any]:
 
 
 def test_a_run_goes_from_preparing_to_finished_and_leaves_its_facts(start: Callable[..., RunPaths]) -> None:
-    paths = start("train.steps=6", "train.eval_every=3", "train.checkpoint_every=3")
+    gate = ("model.halting=gate", "objective.gate_share=0.34")
+    paths = start("train.steps=6", "train.eval_every=3", "train.checkpoint_every=3", *gate)
     assert summary_of(paths).state in ("starting", "preparing")
     done = wait_for(paths, lambda run: not run.is_live)
     assert (done.state, done.step, done.tokens) == ("finished", 6, 6 * 64)
+    assert done.message == "train.steps is reached"
     lines = JsonTail(paths.metrics).read_objects(5)
     assert [line["step"] for line in lines] == [1, 2, 4, 6]
     documented = Path(__file__).parents[2].joinpath("docs/run_dir.md").read_text()
@@ -105,6 +107,9 @@ def test_a_run_goes_from_preparing_to_finished_and_leaves_its_facts(start: Calla
         assert f"`{key}`" in documented, f"docs/run_dir.md does not explain {key}"
     assert sum(lines[-1]["expert_load"]) == pytest.approx(1)
     assert sum(lines[-1]["loops_histogram"]) == 2 * 64 and 0 < lines[-1]["rho_a"] < 1
+    assert lines[-1]["loss"] == lines[-1]["loss_parts"]["cross_entropy"], "the gate's loss stands in the model's curve"
+    running = [(event.get("step"), event["message"]) for event in events(paths, "state") if event["state"] == "running"]
+    assert running == [(None, "training"), (5, "training its gate alone")]
     assert [event["step"] for event in events(paths, "evaluation")] == [3, 6]
     assert {event["stage"] for event in events(paths, "progress")} >= {"ready"}
     best = (paths.checkpoints / "best").read_text().strip()
