@@ -72,13 +72,11 @@ def run_paths(runs: str | Path, name: str) -> RunPaths:
 
 def existing_run(runs: str | Path, name: str) -> RunPaths:
     """Paths of a run that is there. `name` may also be a path to its directory."""
-    given = Path(name)
-    if len(given.parts) > 1 and (given / "run.json").is_file():
-        return RunPaths(given)
-    paths = run_paths(runs, name)
+    is_path = len(Path(name).parts) > 1
+    paths = RunPaths(Path(name)) if is_path else run_paths(runs, name)
     if not paths.identity.is_file():
         raise RunError(
-            f"There is no run {name!r} in {Path(runs)}.",
+            f"There is no run at {name!r}." if is_path else f"There is no run {name!r} in {Path(runs)}.",
             "`mythos runs` lists what is there; --runs names another folder.",
         )
     return paths

@@ -57,6 +57,7 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "--resume", "a"], "is finished"),
     (["train", QUICKSTART, "--resume", "a"], "as it was configured"),
     (["watch", "ghost"], "no run 'ghost'"),
+    (["watch", "runs/ghost"], "no run at 'runs/ghost'"),
     (["pause", "a"], "no living worker"),
     (["eval", "ghost"], "no checkpoint at ghost"),
     (["eval", "a", "--loops", "0"], "--loops has 0"),
