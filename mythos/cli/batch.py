@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mythos.cli.options import print_json, say
+from mythos.cli.options import print_json, say, spoken
 from mythos.contract.changes import current_config
 from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.config import Config
@@ -53,7 +53,9 @@ def _corpus(paths: RunPaths) -> Any:
 
     told = [event for event in JsonTail(paths.events).read_objects(budget_s=30.0) if event.get("kind") == "data"]
     if not told:
-        raise RunError(f"{paths.name} has not prepared its text yet.", f"See what it does: mythos watch {paths.name}")
+        raise RunError(
+            f"{paths.name} has not prepared its text yet.", f"See what it does: mythos watch {spoken(paths)}"
+        )
     folder = Path(str(told[-1].get("path")))
     if not folder.is_dir():
         raise RunError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +14,7 @@ import typer
 from mythos.contract.checkpoints import find_checkpoint
 from mythos.contract.config import EXIT_RULES
 from mythos.contract.errors import ConfigError
+from mythos.contract.rundir import RunPaths
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of runs.", envvar="MYTHOS_RUNS")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -29,6 +32,12 @@ Exit = Annotated[
 ]
 Rules = Annotated[str, typer.Option("--rules", metavar="RULE[,RULE]…", help="Exit rules to calibrate; empty is all.")]
 DEFAULT_RUNS = Path("runs")
+
+
+def spoken(paths: RunPaths) -> str:
+    """How a command in this shell names a run: by its name, or by its directory where that lies elsewhere."""
+    usual = Path(os.environ.get("MYTHOS_RUNS", DEFAULT_RUNS))
+    return paths.name if paths.root.parent == usual else shlex.quote(str(paths.root))
 
 
 def chosen_rules(rules: str) -> tuple[str, ...]:

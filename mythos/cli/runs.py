@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mythos.cli.options import DEFAULT_RUNS, Json, Runs, quantity, say
+from mythos.cli.options import DEFAULT_RUNS, Json, Runs, quantity, say, spoken
 from mythos.cli.training import runs as list_all
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.rundir import existing_run
@@ -55,7 +55,7 @@ def export(
         raise ConfigError(f"{target} exists already.", "Name another file, or replace it with --force.")
     columns = table(whole_file(JsonTail(paths.metrics)))
     if not columns:
-        raise RunError(f"{paths.name} has no metrics yet.", f"See what it is doing: mythos watch {paths.name}")
+        raise RunError(f"{paths.name} has no metrics yet.", f"See what it is doing: mythos watch {spoken(paths)}")
     write_whole(target, lambda part: WRITERS[form](part, columns))
     rows = len(next(iter(columns.values())))
     say(f"{target}: {rows:,} steps, {len(columns)} columns, {quantity(target.stat().st_size, 'B')}")

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from mythos.cli.options import DEFAULT_RUNS, Json, Overrides, Runs, duration, print_json, say
+from mythos.cli.options import DEFAULT_RUNS, Json, Overrides, Runs, duration, print_json, say, spoken
 from mythos.cli.watching import facts, follow_run
 from mythos.contract import liveness
 from mythos.contract.changes import LIVE, ON_RESUME, change, told
+from mythos.contract.checkpoints import can_resume
 from mythos.contract.config import check_vocabulary
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.load import load_config
@@ -74,7 +75,7 @@ def _resting_run(runs: Path, name: str) -> RunPaths:
     paths = existing_run(runs, name)
     if liveness.is_locked(paths):
         raise RunError(
-            f"A worker is already running {paths.name}.", f"Change it with: mythos set {paths.name} KEY=VALUE"
+            f"A worker is already running {paths.name}.", f"Change it with: mythos set {spoken(paths)} KEY=VALUE"
         )
     return paths
 
@@ -140,7 +141,13 @@ def control_command(command: str) -> Callable[..., None]:
 def _ask(paths: RunPaths, command: str, wait: float, **arguments: Any) -> None:
     """Send a command to a living worker and print its answer. Raises RunError where it refuses or does not answer."""
     if not liveness.is_locked(paths):
-        raise RunError(f"{paths.name} has no living worker.", f"Go on with it: mythos train --resume {paths.name}")
+        way_on = f"Go on with it: mythos train --resume {spoken(paths)}"
+        raise RunError(
+            f"{paths.name} has no living worker.",
+            way_on
+            if can_resume(paths.checkpoints)
+            else "It left no checkpoint to go on from; `mythos runs` shows its end.",
+        )
     events = JsonTail(paths.events, start_at_end_minus=0)
     answer = _await_answer(paths, events, send_command(paths, command, **arguments), wait)
     if answer is None and command == "kill":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from typing import Annotated, Any
 
 import typer
 
-from mythos.cli.options import DEFAULT_RUNS, Json, Runs, duration, print_json, quantity, say
+from mythos.cli.options import DEFAULT_RUNS, Json, Runs, duration, print_json, quantity, say, spoken
+from mythos.contract.checkpoints import can_resume
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.liveness import is_locked
 from mythos.contract.rundir import RunPaths, existing_run
@@ -102,7 +104,7 @@ def follow_run(paths: RunPaths, as_json: bool = False, since: float = 0.0) -> No
             time.sleep(0.25)
     except KeyboardInterrupt:
         if since:
-            note = f"No longer following; {paths.name} goes on. Watch it: mythos watch {paths.name}"
+            note = f"No longer following; {paths.name} goes on. Watch it: mythos watch {spoken(paths)}"
             print(f"\n{note}", file=sys.stderr)
         return
     if not as_json:
@@ -132,7 +134,10 @@ def _farewell(paths: RunPaths, summary: RunSummary) -> None:
     say(_headline(summary))
     if summary.state in ("failed", "crashed"):
         error = summary.error or {"message": "The worker died without a word.", "hint": f"{paths.log} may say why."}
-        raise RunError(str(error.get("message")), f"{error.get('hint')} Go on with: mythos train --resume {paths.name}")
+        way_on = f"Go on with: mythos train --resume {spoken(paths)}"
+        if not can_resume(paths.checkpoints):
+            way_on = f"It wrote no checkpoint; start it anew: mythos train {shlex.quote(str(paths.config))} --run NAME"
+        raise RunError(str(error.get("message")), f"{error.get('hint')} {way_on}")
 
 
 def _chart(metrics: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> None:

@@ -220,6 +220,11 @@ def list_checkpoints(folder: Path) -> list[CheckpointInfo]:
     return sorted(found, key=lambda info: (info.step, info.saved), reverse=True)
 
 
+def can_resume(folder: Path) -> bool:
+    """Whether a run with these checkpoints could go on from one."""
+    return any(info.resumable for info in list_checkpoints(folder))
+
+
 def find_checkpoint(path: str | Path) -> Path:
     """A checkpoint directory itself, or the latest whole one of a run directory. Raises CheckpointError."""
     given = Path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mythos.contract.changes import current_config
-from mythos.contract.checkpoints import list_checkpoints
+from mythos.contract.checkpoints import can_resume
 from mythos.contract.config import Config
 from mythos.contract.errors import RunError
 from mythos.contract.rundir import RunPaths, acquire_lock, create_run, existing_run, write_json
@@ -47,10 +48,10 @@ def resume(runs: str | Path, name: str, processes: int = 1) -> RunPaths:
             f"The run {paths.name} is finished.",
             f"Give it more steps: mythos train --resume {paths.name} --set train.steps=N.",
         )
-    if not any(info.resumable for info in list_checkpoints(paths.checkpoints)):
+    if not can_resume(paths.checkpoints):
         raise RunError(
             f"The run {paths.name} has no whole checkpoint to resume from.",
-            f"Start it anew: mythos train {paths.config} --run NAME.",
+            f"Start it anew: mythos train {shlex.quote(str(paths.config))} --run NAME.",
         )
     if processes > 1:
         check_parts(current_config(paths).train, processes)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mythos.contract.changes import LIVE, Changes, change, current_config, differences, told
-from mythos.contract.checkpoints import list_checkpoints
+from mythos.contract.checkpoints import can_resume, list_checkpoints
 from mythos.contract.config import RecurrentConfig
 from mythos.contract.errors import CheckpointError, MythosError
 from mythos.contract.rundir import RunPaths
@@ -295,7 +295,7 @@ class Worker:
             self._save_now()
         self._close()
         way_on = f"; resume with: mythos train --resume {self.paths.name}"
-        if not any(info.resumable for info in list_checkpoints(self.paths.checkpoints)):
+        if not can_resume(self.paths.checkpoints):
             way_on = " before any checkpoint was saved"
         self.journal.state("stopped", f"stopped by {why}{way_on}", 0, eta_s=None)
 

@@ -20,6 +20,7 @@ from mythos.contract.rundir import acquire_lock, create_run, run_paths
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
+GHOST = ("source=files", "paths=ghost")
 DEBUG = str(ROOT / "configs/model/recurrent/debug.yaml")
 
 
@@ -188,6 +189,17 @@ def test_whoever_gives_a_finished_run_more_steps_follows_those(trained: Path, tm
     assert "a: finished at step 8 of 8" in result.stdout and "of 6" not in result.stdout
     steps = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("step ")]
     assert steps == ["8"], "what it had logged before was printed again"
+
+
+def test_the_way_on_is_one_that_can_be_taken(trained: Path, tmp_path: Path) -> None:
+    """It named resuming to a run without a checkpoint, and a name that is not known where runs lie elsewhere."""
+    runs = tmp_path / "my runs"
+    failed = mythos("train", DEBUG, "--run", "b", "--runs", str(runs), *(f"--set=data.{at}" for at in GHOST), cwd=tmp_path)
+    assert failed.returncode == 2 and "ghost does not exist" in failed.stderr
+    assert f"It wrote no checkpoint; start it anew: mythos train '{runs}/b/config.yaml' --run NAME" in failed.stderr
+    assert "left no checkpoint" in mythos("stop", "b", "--runs", str(runs), cwd=tmp_path).stderr
+    shutil.copytree(trained / "runs/a", runs / "a")
+    assert f"--resume '{runs}/a'" in mythos("stop", "a", "--runs", str(runs), cwd=tmp_path).stderr
 
 
 def test_text_from_files_is_shown_and_never_obeyed(tmp_path: Path) -> None:
