@@ -15,7 +15,7 @@ from mythos.contract.changes import current_config
 from mythos.contract.checkpoints import can_resume
 from mythos.contract.config import Config
 from mythos.contract.errors import RunError
-from mythos.contract.rundir import RunPaths, acquire_lock, create_run, existing_run, write_json
+from mythos.contract.rundir import RunPaths, acquire_lock, create_run, existing_run, take_commands, write_json
 from mythos.contract.watch import read_json
 from mythos.train.ranks import check_parts
 
@@ -68,8 +68,9 @@ def node_command(paths: RunPaths, lock: int, nodes: int, processes: int, meet: s
 def begin_again(paths: RunPaths) -> dict[str, Any] | None:
     """For whoever took the lock of a run to resume it: until its worker speaks, the run is no longer how the last one left it.
 
-    Returns what the status was.
+    What the last worker was asked for and did not live to answer is no business of the next. Returns what the status was.
     """
+    take_commands(paths)
     status = read_json(paths.status)
     if status:
         news = {"state": "starting", "message": "resuming", "eta_s": None, "error": None, "updated": time.time()}

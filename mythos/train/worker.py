@@ -148,7 +148,6 @@ class Worker:
         if doing != self.doing:
             self.doing = doing
             self.journal.state("running", doing, max(5.0, 5 * self.step_s))
-            say(doing)
 
     def _time(self, seconds: float) -> None:
         """Running mean of the time of a step; the first one warms up and does not count."""

@@ -41,12 +41,13 @@ async def test_a_run_whose_process_is_gone_shows_as_crashed_and_says_how_to_go_o
 async def test_a_failed_run_shows_its_message_and_the_way_out(context: Context):
     run = FakeRun(context.runs, "one")
     error = {"type": "DataError", "message": "The corpus is [red]empty[/red]\x1b[2J.", "hint": "Name a folder."}
-    run.status("failed", 0, error=error)
+    run.status("failed", 0, error=error, message=error["message"])
     app = MythosApp(context)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await shows(
             pilot, "✗ failed", "DataError: The corpus is [red]empty[/red]␛[2J.", "Name a folder.", "no checkpoint yet"
         )
+        assert text_of(app).count("The corpus is") == 1, "header and notice say the same"
         await pilot.press("e")
         await shows(pilot, "one failed", "c copy")
         await pilot.press("escape")

@@ -263,9 +263,11 @@ def test_a_resume_clears_up_and_tells_what_stands_in_its_way(start: Callable[...
     wait_for(paths, lambda run: not run.is_live)
     (paths.checkpoints / ".step-00000099.0123abcd.tmp").mkdir(exist_ok=True)
     (paths.checkpoints / "best").write_bytes(b"../\xff")
-    before = summary_of(paths).status["pid"]
+    before = summary_of(paths)
+    send_command(paths, "stop")  # for the worker that is gone: the next one stopped at its first step
     resumed = launch.resume(paths.root.parent, "a")
-    wait_for(resumed, lambda run: run.state == "running" and run.status["pid"] != before)
+    assert summary_of(paths).state in ("starting", "preparing", "running")
+    wait_for(resumed, lambda run: run.status["pid"] != before.status["pid"] and run.step > before.step + 2)
     assert not (paths.checkpoints / ".step-00000099.0123abcd.tmp").exists()
     end(paths)
     wait_for(paths, lambda run: not run.is_live)

@@ -52,7 +52,7 @@ class RunHeader(Widget):
         name = shorten(visible(run.name), max(12, width - len(run.state) - len(family) - 8))
         left = f"{glyph} {run.state}  {name}  "
         room = max(0, width - len(left) - len(family) - 2)
-        message = visible(run.message)
+        message = _message(run)
         elsewhere = self._snapshot is not None and not figures(self._snapshot)  # then it has the third line
         message = "" if elsewhere or message in (run.state, "training") or room < len(message) else message
         gap = " " * max(1, width - len(left) - len(message) - len(family))
@@ -88,7 +88,7 @@ class RunHeader(Widget):
     def _numbers(self, snapshot: RunSnapshot, width: int) -> Content:
         parts: list[Part] = []
         if not (known := figures(snapshot)):
-            return Content.styled(crop(visible(snapshot.summary.message), width), "$foreground-muted")
+            return Content.styled(crop(_message(snapshot.summary), width), "$foreground-muted")
         for label, value, unit in known:
             used = sum(len(text) for text, _ in parts)
             if used + len(label) + len(value) + len(unit) + 2 > width:
@@ -118,6 +118,11 @@ def figures(snapshot: RunSnapshot) -> list[tuple[str, str, str]]:
     if (share := snapshot.last("utilisation")) is not None:
         found.append(("used", f"{share:.0%}", "of peak"))
     return found
+
+
+def _message(run: RunSummary) -> str:
+    """What the worker said last, unless that is the fault which the notice below tells of."""
+    return "" if run.error else visible(run.message)
 
 
 def _number(value: object) -> float:
