@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mythos.cli.options import DEFAULT_RUNS, Json, Overrides, Runs, duration, print_json, say, spoken
-from mythos.cli.watching import facts, follow_run
+from mythos.cli.watching import facts, follow_run, is_free, present
 from mythos.contract import liveness
 from mythos.contract.changes import LIVE, ON_RESUME, change, told
 from mythos.contract.checkpoints import can_resume
@@ -118,7 +118,10 @@ def runs(folder: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
 
 
 Target = Annotated[str, typer.Argument(help="Name or directory of a run.")]
-Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the worker's answer.")]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", min=0, help="Seconds to wait for the worker's answer; after stop and kill, for its end."),
+]
 
 
 def control_command(command: str) -> Callable[..., None]:
@@ -141,15 +144,12 @@ def control_command(command: str) -> Callable[..., None]:
 def _ask(paths: RunPaths, command: str, wait: float, **arguments: Any) -> None:
     """Send a command to a living worker and print its answer. Raises RunError where it refuses or does not answer."""
     if not liveness.is_locked(paths):
-        way_on = f"Go on with it: mythos train --resume {spoken(paths)}"
-        raise RunError(
-            f"{paths.name} has no living worker.",
-            way_on
-            if can_resume(paths.checkpoints)
-            else "It left no checkpoint to go on from; `mythos runs` shows its end.",
-        )
-    events = JsonTail(paths.events, start_at_end_minus=0)
-    answer = _await_answer(paths, events, send_command(paths, command, **arguments), wait)
+        way_on = "It left no checkpoint to go on from; `mythos runs` shows its end."
+        if can_resume(paths.checkpoints):
+            way_on = f"Go on with it: mythos train --resume {spoken(paths)}"
+        raise RunError(f"{paths.name} has no living worker.", way_on)
+    events, end = JsonTail(paths.events, start_at_end_minus=0), time.monotonic() + wait
+    answer = _await_answer(paths, events, send_command(paths, command, **arguments), end)
     if answer is None and command == "kill":
         liveness.kill(paths, read_json(paths.status))
         say(f"{paths.name}: killed")
@@ -162,12 +162,21 @@ def _ask(paths: RunPaths, command: str, wait: float, **arguments: Any) -> None:
         )
     elif not answer.get("ok"):
         raise RunError(f"{paths.name}: {str(answer.get('message')).rstrip('.')}.")
+    elif command in ("stop", "kill") and is_free(paths, end):
+        _tell_the_end(paths)
     else:
         say(f"{paths.name}: {answer.get('message')}")
 
 
-def _await_answer(paths: RunPaths, events: JsonTail, identity: str, wait: float) -> dict[str, Any] | None:
-    end = time.monotonic() + wait
+def _tell_the_end(paths: RunPaths) -> None:
+    """Of a run that was asked to end and has. Raises RunError where it could not save."""
+    run = present(paths)
+    if run.error:
+        raise RunError(str(run.error.get("message")), str(run.error.get("hint")))
+    say(f"{paths.name}: {run.message}")
+
+
+def _await_answer(paths: RunPaths, events: JsonTail, identity: str, end: float) -> dict[str, Any] | None:
     while True:
         for event in events.read_objects():
             if event.get("kind") == "command" and event.get("id") == identity:

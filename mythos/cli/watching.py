@@ -96,7 +96,7 @@ def follow_run(paths: RunPaths, as_json: bool = False, since: float = 0.0) -> No
             for line in _later(metrics, since):
                 print(json.dumps(line), flush=True) if as_json else say(_line(line))
             if not summary.is_live:
-                _until_gone(paths)
+                is_free(paths, time.monotonic() + GONE_S)
                 break
             if summary.state == "preparing" and summary.message != said and not as_json:
                 said = summary.message
@@ -115,11 +115,14 @@ def _later(tail: JsonTail, since: float) -> list[dict[str, Any]]:
     return [line for line in tail.read_objects() if not since or (_is_number(line, "time") and line["time"] >= since)]
 
 
-def _until_gone(paths: RunPaths) -> None:
-    """A worker that has ended still holds its run for a moment; whoever followed it may want to go on with that at once."""
-    end = time.monotonic() + GONE_S
-    while is_locked(paths) and time.monotonic() < end:
+def is_free(paths: RunPaths, end: float) -> bool:
+    """Whether no worker holds the run, once none does or at `end` of the monotonic clock.
+
+    One that has ended holds it for a moment more; whoever followed it may want to go on with that at once.
+    """
+    while (locked := is_locked(paths)) and time.monotonic() < end:
         time.sleep(0.02)
+    return not locked
 
 
 def present(paths: RunPaths) -> RunSummary:

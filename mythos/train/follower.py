@@ -50,6 +50,7 @@ def _build(paths: RunPaths, ranks: Ranks) -> Trainer:
         restore(paths.checkpoints / f"step-{step:08d}", trainer)
     elif config.train.init_from:
         start_from(config.train.init_from, trainer, corpus.tokenizer_path)
+    trainer.share_out()
     return trainer
 
 

@@ -94,6 +94,10 @@ class Trainer:
         """Of the parameters as they are once shared out."""
         return Optimizer(self.parallel.model, self.config.train, self.device.scaler(), self.device.update_dtype)
 
+    def share_out(self) -> None:
+        """The weights are in place: every rank takes its part of them, which all have to do together."""
+        _ = self.optimizer
+
     def rebind(self) -> None:
         """New parameters have replaced the old ones: share them out anew, with a fresh optimizer."""
         for made in ("parallel", "optimizer"):

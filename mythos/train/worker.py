@@ -92,6 +92,7 @@ class Worker:
             cut_metrics(self.paths, 0)
             if source := self.config.train.init_from:
                 say(f"weights of {start_from(source, trainer, self.corpus.tokenizer_path)}")
+        trainer.share_out()
         self.records = Records(self.journal, self.control, self.config, trainer.loader, trainer.steps_done)
         if checkpoint:
             self.records.restore(checkpoint)

@@ -191,6 +191,17 @@ def test_whoever_gives_a_finished_run_more_steps_follows_those(trained: Path, tm
     assert steps == ["8"], "what it had logged before was printed again"
 
 
+def test_a_run_that_was_told_to_stop_has_stopped_and_can_be_gone_on_with(trained: Path, tmp_path: Path) -> None:
+    """The command ended with the worker's word that it would, and resuming at once was refused."""
+    shutil.copytree(trained / "runs/a", tmp_path / "a")
+    at = ("--runs", str(tmp_path))
+    for steps in ("100000", "200000"):
+        went_on = mythos("train", "--resume", "a", *at, "--set", f"train.steps={steps}", "--detach", cwd=trained)
+        assert went_on.returncode == 0, went_on.stderr
+        stopped = mythos("stop", "a", *at, cwd=trained)
+        assert "stopped by stop command" in stopped.stdout and not is_locked(run_paths(tmp_path, "a")), stopped
+
+
 def test_the_way_on_is_one_that_can_be_taken(trained: Path, tmp_path: Path) -> None:
     """It named resuming to a run without a checkpoint, and a name that is not known where runs lie elsewhere."""
     runs = tmp_path / "my runs"

@@ -21,7 +21,7 @@ from mythos.cli.launching import node, slurm
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.liveness import is_locked
 from mythos.contract.load import load_config, parse_config
-from mythos.contract.rundir import RunPaths, create_run, write_json
+from mythos.contract.rundir import RunPaths, create_run, send_command, write_json
 from mythos.contract.watch import read_json
 from mythos.train import launch, several
 
@@ -184,19 +184,27 @@ def ended(paths: RunPaths, seconds: float) -> dict[str, Any]:
     return read_json(paths.status) or {}
 
 
-def training(paths: RunPaths) -> dict[str, Any]:
-    """Its status some steps after it began, and once there is something to resume from."""
+def until(paths: RunPaths, condition: Callable[[], bool]) -> None:
+    """While its worker lives."""
     give_up = time.monotonic() + 60
-    while (status := read_json(paths.status) or {}).get("step", 0) < 3 or not (paths.checkpoints / "latest").exists():
+    while not condition():
         assert time.monotonic() < give_up and is_locked(paths), paths.log.read_text()[-3000:]
         time.sleep(0.1)
-    return status
+
+
+def step_of(paths: RunPaths) -> int:
+    return (read_json(paths.status) or {}).get("step", 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [DDP, FSDP], ids=str)
 def test_a_run_of_two_processes_saves_evaluates_and_finishes(start: Callable[..., RunPaths], kind: list[str]) -> None:
     paths = start(*kind, "train.steps=8", "train.eval_every=4", "train.checkpoint_every=4")
+    send_command(paths, "pause")
+    until(paths, lambda: (read_json(paths.status) or {}).get("state") == "paused")
+    send_command(paths, "save")  # before any step: rank 0 waited for the others to share out the model, and they for it
+    until(paths, lambda: (paths.checkpoints / "latest").exists())
+    send_command(paths, "resume")
     status = ended(paths, 100)
     assert (status["state"], status["step"], status["tokens"]) == ("finished", 8, 8 * 4 * 32), paths.log.read_text()
     assert (paths.root / "output.rank-1.log").exists()
@@ -210,7 +218,7 @@ def test_a_killed_rank_ends_the_run_within_half_a_minute_and_it_resumes(
 ) -> None:
     """With the other number of processes, too. It saves so often that it is mostly killed within a save."""
     paths = start(*kind, "train.steps=100000", "train.checkpoint_every=2")
-    training(paths)
+    until(paths, lambda: step_of(paths) >= 3 and (paths.checkpoints / "latest").exists())
     (victim,) = (p for p in members(paths) if p.environ().get("RANK") == rank)
     victim.send_signal(signal.SIGKILL)
     killed = time.monotonic()
@@ -220,7 +228,4 @@ def test_a_killed_rank_ends_the_run_within_half_a_minute_and_it_resumes(
     assert "Rank 0" not in status["error"]["message"] or (rank == "0" and "SIGKILL" in status["error"]["message"])
     assert not [p for p in members(paths) if p.status() != psutil.STATUS_ZOMBIE]
     launch.resume(paths.root.parent, paths.name, 1 + int(rank))
-    reached, give_up = status["step"], time.monotonic() + 60
-    while "resumed from" not in paths.log.read_text() or (read_json(paths.status) or {}).get("step", 0) <= reached + 2:
-        assert time.monotonic() < give_up and is_locked(paths), paths.log.read_text()[-3000:]
-        time.sleep(0.1)
+    until(paths, lambda: "resumed from" in paths.log.read_text() and step_of(paths) > status["step"] + 2)
