@@ -1,9 +1,12 @@
-"""How large blocks of memory, which come and go at every training step and every picture, are got and given back."""
+"""Memory: how much there is, and how large blocks of it, which come and go at every step and picture, are got and given back."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 
@@ -29,6 +32,33 @@ def give_back_freed_memory() -> None:
     """
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     _set({M_MMAP_THRESHOLD: 1 << 18, M_ARENA_MAX: 1})
+
+
+def host_memory() -> int:
+    """Bytes that this process may take: the machine's, or less where `ulimit -v` or a cgroup (a container, a SLURM job) says so."""
+    import resource
+
+    import psutil
+
+    limits = [psutil.virtual_memory().total, *cgroup_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return min(limits if soft == resource.RLIM_INFINITY else [*limits, soft])
+
+
+def cgroup_limits(own: Path, mounted: Path) -> Iterator[int]:
+    """Bytes that the control groups named in the file `own`, of either version, and those above them allow.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files
+    """
+    with suppress(OSError):
+        for line in own.read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            root, name = (mounted / "memory", "memory.limit_in_bytes") if controllers else (mounted, "memory.max")
+            for folder in (Path(group), *Path(group).parents):
+                with suppress(OSError, ValueError):  # "max" is no limit
+                    yield int((root / folder.relative_to("/") / name).read_text())
 
 
 def _set(values: dict[int, int]) -> None:

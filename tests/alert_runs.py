@@ -232,6 +232,7 @@ CASES = (
     ),
     Case("low_throughput", "SIGSTOP and SIGCONT in turns", act=throttle, patience_s=60),
     Case("out_of_memory", "300 MB, and a batch of 2,000", ("train.batch_size=2000",), first=little_memory),
+    Case("too_large", "the same, before the first step", ("train.batch_size=2000",), first=little_memory),
     Case("unsaved", "files may grow to 40 kB only", act=save_at(5), first=small_files),
     Case("unsaved", "a file in place of the checkpoints' folder", act=no_room),
     Case(

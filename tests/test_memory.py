@@ -5,8 +5,11 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from mythos.memory import cgroup_limits
 
 HOLES = """
 import numpy, psutil
@@ -41,3 +44,34 @@ def test_room_that_is_reserved_takes_no_memory_before_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "limits"),
+    [
+        ("0::/a/b\n", {"a/b/memory.max": "700", "a/memory.max": "max", "memory.max": "900"}, [700, 900]),
+        ("5:cpu:/x\n4:memory:/x\n0::/\n", {"memory/x/memory.limit_in_bytes": "500", "cpu/x/memory.max": "1"}, [500]),
+        ("0::/gone\n", {}, []),
+    ],
+    ids=["version 2", "version 1", "none"],
+)
+def test_control_groups_limit_the_memory_of_a_process(
+    tmp_path: Path, own: str, files: dict[str, str], limits: list[int]
+) -> None:
+    (tmp_path / "own").write_text(own)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert list(cgroup_limits(tmp_path / "own", tmp_path)) == limits
+    assert list(cgroup_limits(tmp_path / "not there", tmp_path)) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere address space is not limited")
+def test_a_limit_of_the_shell_is_what_there_is() -> None:
+    code = (
+        "import resource, psutil; from mythos.memory import host_memory\n"
+        "assert host_memory() <= psutil.virtual_memory().total\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2_000_000_000, 2_000_000_000)); print(host_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 2_000_000_000

@@ -123,6 +123,13 @@ PLAYBOOK: dict[str, Trouble] = {
         "Activations of a step grow with train.batch_size × train.sequence × loops, logits with the vocabulary.",
         "Use a smaller train.batch_size or train.sequence.",
     ),
+    "too_large": Trouble(
+        "warning",
+        "The training may not fit into memory",
+        "By estimate the tensors of one step, at the deepest loop count, are more than there is. A system at the end of its "
+        "memory kills without a word.",
+        "Use a smaller train.batch_size or train.sequence.",
+    ),
     "expert_collapse": Trouble(
         "warning",
         "Few experts do most of the work",

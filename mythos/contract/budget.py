@@ -204,21 +204,23 @@ def training_bytes(config: Config, precision: str = "bf16") -> int:
     Weights, gradients and AdamW's two moments in float32 (Muon keeps one; the estimate stays on the safe side), plus
     activations of every block kept for the backward pass, plus logits of every supervised depth with their gradient.
     The factors of width and hidden width are fitted to what autograd keeps of this code's blocks. The process itself
-    and what the allocator holds in reserve come on top: on a CPU, up to several times as much.
+    and what the allocator holds in reserve come on top: on a CPU, up to several times as much. Of a step in parts
+    (`train.accumulate`) one counts at a time, of loops that are computed again (`train.checkpoint_loops`) one and the states.
     """
     c, train = config.model, config.train
-    tokens = train.batch_size * train.sequence
+    tokens = train.batch_size // train.accumulate * train.sequence
     value = BYTES[precision]
     inner = 16 * c.width + 4 * c.ffn_width
     if isinstance(c, DenseConfig):
         activations, readouts = c.n_layers * inner, 1
     else:
-        kept = config.objective.backprop_loops or c.max_loops
+        kept = min(config.objective.backprop_loops or c.max_loops, c.max_loops)
         hidden = c.experts_per_token * c.expert_width + c.shared_width if c.n_experts else c.ffn_width
         readouts = config.objective.supervised_depths if config.objective.kind == "depth_supervised" else 1
         activations = (
             c.prelude_layers * inner
-            + min(kept, c.max_loops) * (24 * c.width + 7 * hidden)
+            + (1 if train.checkpoint_loops else kept) * (24 * c.width + 7 * hidden)
+            + (kept * c.width if train.checkpoint_loops else 0)
             + readouts * c.coda_layers * inner
         )
     logits = 2 * 4 * readouts * tokens * c.vocab_size

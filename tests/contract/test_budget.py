@@ -122,6 +122,17 @@ def test_the_activations_that_autograd_keeps_are_about_what_the_formula_says(swi
     assert training_bytes(config) - 16 * parameters(config.model).total == pytest.approx(held, rel=0.35)
 
 
+def test_what_saves_memory_shows_in_the_estimate() -> None:
+    """It is what an alert about memory and the Configure screen advise."""
+    plain = training_bytes(config := Config())
+    weights = 16 * parameters(config.model).total
+    halved = training_bytes(parse_config({}, ["train.accumulate=2"]))
+    assert halved - weights == (plain - weights) / 2
+    again = [training_bytes(parse_config({}, [f"model.max_loops={n}", "train.checkpoint_loops=true"])) for n in (4, 32)]
+    kept = [training_bytes(parse_config({}, [f"model.max_loops={n}"])) for n in (4, 32)]
+    assert again[1] - again[0] < (kept[1] - kept[0]) / 20
+
+
 def test_the_budget_grows_with_what_it_pays_for() -> None:
     small, large = budget(Config()), budget(Config(model=RecurrentConfig(width=512)))
     assert large.flops_training > small.flops_training > 2.9 * small.flops_forward

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from mythos.contract.alerts import LIMITS, PLAYBOOK, Action, as_event
+from mythos.contract.budget import training_bytes
 from mythos.contract.config import AlertConfig
 from mythos.contract.errors import ConfigError
 from mythos.contract.load import parse_config
@@ -20,6 +21,7 @@ from mythos.models.recurrent import moe_layers
 from mythos.train.alerts import Alert, Guard
 from mythos.train.loop import Trainer
 from mythos.train.meter import Meter
+from mythos.train.preparing import lack_of_memory
 from tests.fakes.runs import metrics_line
 from tests.train.test_objective import DENSE, RECURRENT, trainer
 
@@ -174,6 +176,15 @@ def test_out_of_memory_names_the_setting_to_change(error: Exception) -> None:
     dense = Guard(parse_config({}, ["model.family=dense", "train.batch_size=1"])).out_of_memory(error)
     assert dense and dense.advice.startswith("Start anew with train.sequence=128")
     assert Guard(parse_config({})).out_of_memory(ValueError("no memory of that")) is None
+
+
+def test_a_training_that_cannot_fit_is_told_of_before_it_begins() -> None:
+    config = parse_config({}, ["train.batch_size=64"])
+    needed = training_bytes(config, "fp32")
+    assert lack_of_memory(config, "fp32", needed) is lack_of_memory(config, "fp32", None) is None
+    alert = lack_of_memory(config, "fp32", needed - 1)
+    assert alert and (alert.kind, alert.action) == ("too_large", "note") and f"{needed / 1e9:.1f} GB" in alert.evidence
+    assert alert.advice.startswith("Start anew with train.checkpoint_loops=true")
 
 
 @pytest.mark.parametrize("cut", [20, 63, 100, 106, 130])
