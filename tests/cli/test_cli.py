@@ -195,11 +195,10 @@ def test_a_run_that_was_told_to_stop_has_stopped_and_can_be_gone_on_with(trained
     """The command ended with the worker's word that it would, and resuming at once was refused."""
     shutil.copytree(trained / "runs/a", tmp_path / "a")
     at = ("--runs", str(tmp_path))
-    for steps in ("100000", "200000"):
-        went_on = mythos("train", "--resume", "a", *at, "--set", f"train.steps={steps}", "--detach", cwd=trained)
-        assert went_on.returncode == 0, went_on.stderr
-        stopped = mythos("stop", "a", *at, cwd=trained)
-        assert "stopped by stop command" in stopped.stdout and not is_locked(run_paths(tmp_path, "a")), stopped
+    went_on = mythos("train", "--resume", "a", *at, "--set", "train.steps=100000", "--detach", cwd=trained)
+    assert went_on.returncode == 0, went_on.stderr
+    stopped = mythos("stop", "a", *at, cwd=trained)
+    assert "stopped by stop command" in stopped.stdout and not is_locked(run_paths(tmp_path, "a")), stopped
 
 
 def test_the_way_on_is_one_that_can_be_taken(trained: Path, tmp_path: Path) -> None:

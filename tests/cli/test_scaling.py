@@ -102,7 +102,7 @@ def test_a_plan_far_beyond_the_points_is_called_an_extrapolation(mythos: Mythos)
     [
         (["fit", "ghost.csv"], "no file ghost.csv"),
         (["fit", "ghost"], "no run 'ghost'"),
-        (["fit", "../up"], "cannot be the name of a run"),
+        (["fit", "../up"], "no run at '../up'"),
         (["fit", "bad.csv"], "bad.csv, line 2: d is '\\x1b[31m'"),
         (["fit", "few.csv"], "2 points cannot carry a law"),
         (["fit", "good.csv", "--chart", "x.gif"], "neither .svg nor .png"),

@@ -110,7 +110,7 @@ async def test_own_keys_of_charts_work_too(context: Context):
     run.metrics(*range(1, 50))
     app = MythosApp(context)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
-        await shows(pilot, "✓ finished")
+        await shows(pilot, "✓ finished", "nats/token")  # enter does nothing before there are charts
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.focused, LineChart))
         chart = app.focused
