@@ -7,6 +7,12 @@ import os
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+LONG = ("test_workbench.py", "test_looks.py", "test_worker.py", "test_cli.py", "test_distributed.py", "test_crash.py")
+"""Files that take longest, and wait for processes: begun first, so that no core is left with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True)
