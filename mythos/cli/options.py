@@ -91,6 +91,8 @@ def duration(seconds: float | None) -> str:
 
 def safe(text: str) -> str:
     """Text of a model or of a file for a terminal: control characters are shown, never obeyed."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 

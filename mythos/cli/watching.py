@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mythos.cli.options import DEFAULT_RUNS, Json, Runs, duration, print_json, quantity, say, spoken
+from mythos.cli.options import DEFAULT_RUNS, Json, Runs, duration, print_json, quantity, safe, say, spoken
 from mythos.contract.checkpoints import can_resume
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.liveness import is_locked
@@ -93,8 +93,8 @@ def follow_run(paths: RunPaths, as_json: bool = False, since: float = 0.0) -> No
             for event in _later(events, since):
                 if not as_json and (text := _event(event)):
                     say(text)
-            for line in _later(metrics, since):
-                print(json.dumps(line), flush=True) if as_json else say(_line(line))
+            if lines := [json.dumps(line) if as_json else safe(_line(line)) for line in _later(metrics, since)]:
+                print("\n".join(lines), flush=True)
             if not summary.is_live:
                 is_free(paths, time.monotonic() + GONE_S)
                 break

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ Columns = Mapping[str, NDArray[Any]]
 """Many lines at once: {key: (n,) or (n, width)}."""
 WIDEST = 4096
 """Most entries of a vector that are kept."""
+NUMBERS = {float, int}
 
 
 class Column:
@@ -96,17 +98,16 @@ def vector(value: Any) -> Floats | None:
     return None if None in numbers else np.array(numbers, dtype=np.float64)
 
 
-def _flat(line: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Parts of a metric under keys of their own: `loss_parts.ponder`."""
-    if not any(type(value) is dict for value in line.values()):
-        return line
-    flat: dict[str, Any] = {}
-    for key, value in line.items():
-        if isinstance(value, dict):
-            flat.update({f"{key}.{part}": inner for part, inner in value.items()})
-        else:
-            flat[key] = value
-    return flat
+def _even(values: list[Any]) -> Floats | None:
+    """Lists of numbers, all of one length and not empty, as (n, length); None for anything else."""
+    if _kinds(values) == {list} and len(set(map(len, values))) == 1 and values[0]:
+        with contextlib.suppress(OverflowError):
+            return np.array(values, dtype=np.float64) if _kinds(chain.from_iterable(values)) <= NUMBERS else None
+    return None
+
+
+def _kinds(values: Iterable[Any]) -> set[type]:
+    return set(map(type, values))
 
 
 class Metrics:
@@ -172,15 +173,20 @@ class Metrics:
         return True
 
     def _take(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Key by key: one conversion per column rather than one per value."""
-        flat = [_flat(line) for line in lines]
-        for key in dict.fromkeys(key for line in flat for key in line):
-            values = [line.get(key) for line in flat]
-            if any(type(value) is list for value in values):
-                self._take_vectors(key, values)
-            else:
-                self._take_scalars(key, values)
-        self._advance(len(flat))
+        self._take_keys(lines)
+        self._advance(len(lines))
+
+    def _take_keys(self, lines: Sequence[Mapping[str, Any]], whole: str = "") -> None:
+        """Key by key: one conversion per column rather than one per value. Parts of a metric, `whole`, get keys of their own."""
+        for key in dict.fromkeys(chain.from_iterable(lines)):
+            values, name = [line.get(key) for line in lines], f"{whole}.{key}" if whole else key
+            kinds = _kinds(values)
+            if dict in kinds and not whole:
+                self._take_keys([value if type(value) is dict else {} for value in values], name)
+            if list in kinds:
+                self._take_vectors(name, values)
+            elif kinds != {dict}:
+                self._take_scalars(name, values, kinds)
 
     def _advance(self, count: int) -> None:
         """So many rows are new: work out for them alone what follows from others, so that pictures need no arithmetic."""
@@ -209,8 +215,8 @@ class Metrics:
         column = self._scalars.get(key)
         return column.upto(self.rows)[first:] if column else np.full(self.rows - first, np.nan)
 
-    def _take_scalars(self, key: str, values: list[Any]) -> None:
-        if all(type(value) is float or type(value) is int for value in values):
+    def _take_scalars(self, key: str, values: list[Any], kinds: set[type]) -> None:
+        if kinds <= NUMBERS:
             with contextlib.suppress(OverflowError):
                 self._scalars.setdefault(key, Column()).put(self.rows, np.array(values, dtype=np.float64))
                 return
@@ -220,6 +226,10 @@ class Metrics:
             column.put(self.rows, np.array([np.nan if value is None else value for value in found]))
 
     def _take_vectors(self, key: str, values: list[Any]) -> None:
+        if (rows := _even(values)) is not None:
+            self._latest[key] = rows[-1].copy()
+            self._vectors.setdefault(key, Column(rows.shape[1])).put(self.rows, rows[:, :WIDEST])
+            return
         found = [vector(value) for value in values]
         known = [row for row in found if row is not None]
         if not known:

@@ -15,7 +15,7 @@ from mythos.contract.watch import JsonTail, RunSummary, Tail
 from mythos_tui.runs.columns import Columns, Metrics, number
 from mythos_tui.runs.control import settings as settings_of
 from mythos_tui.runs.lister import stamp_of
-from mythos_tui.runs.snapshot import Acknowledgement, Alert, Evaluations, RunSnapshot
+from mythos_tui.runs.snapshot import Acknowledgement, Alert, Evaluations, LogLines, RunSnapshot
 from mythos_tui.runs.summary import read_summary
 
 LOG_LINES = 20_000
@@ -43,8 +43,7 @@ class RunReader:
         self._evaluations: list[tuple[float, float, float]] = []
         self._alerts: deque[Alert] = deque(maxlen=ALERTS)
         self._device: dict[str, Any] = {}
-        self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._log_lines: tuple[str, ...] = ()
+        self._log = list[str]()
         self._log_total = 0
         self._loading = False
         self._ahead: deque[tuple[bytes, Future[Columns | None]]] = deque()
@@ -134,9 +133,9 @@ class RunReader:
     def _read_log(self) -> None:
         lines = self._log_tail.read(0.02)
         self._log_total += len(lines)
-        if lines:
-            self._log.extend(line.decode("utf-8", "replace").removesuffix("\r") for line in lines[-LOG_LINES:])
-            self._log_lines = tuple(self._log)
+        if len(self._log) > 2 * LOG_LINES:
+            self._log = self._log[-LOG_LINES:]  # a new list: the old one goes on in pictures of it
+        self._log += [line.decode("utf-8", "replace").removesuffix("\r") for line in lines[-LOG_LINES:]]
 
     def _picture(self, summary: RunSummary) -> RunSnapshot:
         table = np.array(self._evaluations, dtype=np.float64).reshape(-1, 3)
@@ -150,7 +149,7 @@ class RunReader:
             derived=self._metrics.derived(),
             latest=self._metrics.latest(),
             evaluations=Evaluations(table[:, 0], table[:, 1], table[:, 2]),
-            log=self._log_lines,
+            log=LogLines(self._log, LOG_LINES),
             log_total=self._log_total,
             alerts=tuple(self._alerts),
             device=self._device,

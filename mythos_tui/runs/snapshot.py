@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,25 @@ class Evaluations:
     bits_per_byte: Floats = field(default_factory=lambda: NOTHING)
 
 
+class LogLines(Sequence[str]):
+    """The last of lines that only grow in number, as they are now: a picture of them that copies nothing."""
+
+    def __init__(self, lines: Sequence[str], most: int) -> None:
+        self._lines, self._range = lines, range(max(0, len(lines) - most), len(lines))
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[str]: ...
+    def __getitem__(self, at: int | slice) -> str | Sequence[str]:
+        if isinstance(at, slice):
+            return [self._lines[index] for index in self._range[at]]
+        return self._lines[self._range[at]]
+
+
 @dataclass(frozen=True, eq=False)
 class RunSnapshot:
     """The selected run. `version` rises whenever metrics or evaluations changed; `log` holds the last lines of
@@ -74,7 +93,7 @@ class RunSnapshot:
     derived: Mapping[str, Floats] = field(default_factory=dict)
     latest: Mapping[str, Floats] = field(default_factory=dict)
     evaluations: Evaluations = field(default_factory=Evaluations)
-    log: tuple[str, ...] = ()
+    log: Sequence[str] = ()
     log_total: int = 0
     alerts: tuple[Alert, ...] = ()
     device: Mapping[str, Any] = field(default_factory=dict)

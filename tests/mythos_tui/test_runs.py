@@ -73,6 +73,15 @@ def test_vectors_may_differ_in_length():
     assert late.shape == (4, 4) and late[2, 0] == 5 and np.isnan(late[2, 1:]).all() and late[1, 2] == 3
 
 
+def test_vectors_of_one_length_are_taken_at_once_and_only_numbers_count():
+    metrics = Metrics()
+    metrics.extend([{"step": 1, "v": [1, 2.5], "w": [True, 1.0]}, {"step": 2, "v": [3.0, 4], "w": ["1", 2.0]}])
+    assert metrics.vectors()["v"].tolist() == [[1.0, 2.5], [3.0, 4.0]] and metrics.latest()["v"].tolist() == [3.0, 4.0]
+    assert "w" not in metrics.vectors()
+    metrics.extend([{"step": 3, "v": [10**400, 1.0]}])
+    assert metrics.latest()["v"].tolist() == [3.0, 4.0]
+
+
 def test_a_block_of_lines_means_the_same_as_its_lines():
     lines = [metrics_line(step) for step in range(1, 200)]
     for index, line in enumerate(lines):
@@ -168,6 +177,22 @@ def test_only_whole_lines_count_and_a_damaged_one_is_passed_over(tmp_path: Path)
     with open(run.paths.metrics, "ab") as file:
         file.write(b"\n")
     assert read(reader)[0].steps.tolist() == [10, 20, 30]
+
+
+def test_the_log_is_its_last_lines_and_older_pictures_stay_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("mythos_tui.runs.reader.LOG_LINES", 4)
+    run = FakeRun(tmp_path, "one")
+    reader, pictures = RunReader(run.paths), []
+    for n in range(30):
+        run.log(f"line {n}\r\n")
+        snapshot, _ = read(reader)
+        pictures.append(snapshot.log)
+        assert snapshot.log_total == n + 1
+    for n, log in enumerate(pictures):
+        assert list(log) == [f"line {k}" for k in range(max(0, n - 3), n + 1)]
+    assert (pictures[-1][0], pictures[-1][-1], pictures[-1][1:3]) == ("line 26", "line 29", ["line 27", "line 28"])
 
 
 def test_a_replaced_file_is_read_anew(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
@@ -47,7 +48,7 @@ class LogTail(Rows):
 
     def __init__(self) -> None:
         super().__init__(id="log")
-        self._lines: tuple[str, ...] = ()
+        self._lines: Sequence[str] = ()
         self._shown: tuple[str, int, int] = ("", -1, 0)
         self._pattern = ""
         self._shift = 0
@@ -61,7 +62,7 @@ class LogTail(Rows):
         return len(self._lines)
 
     @property
-    def lines(self) -> tuple[str, ...]:
+    def lines(self) -> Sequence[str]:
         """All lines that are held."""
         return self._lines
 
