@@ -26,7 +26,7 @@ MECHANISMS = "tests/models/test_mechanisms.py"
 CHUNKS = "tests/models/test_equivalence.py::test_chunks_and_company"
 ALERTS, POLICIES = "tests/train/test_alerts.py", "tests/train/test_policies.py"
 IMAGES, CONTROL = "tests/test_tensor_file.py", "tests/train/test_control.py"
-OBJECTIVE = "tests/train/test_objective.py"
+OBJECTIVE, WORKER = "tests/train/test_objective.py", "tests/train/test_worker.py"
 ROWS = f"{INVARIANTS}::test_a_token_that_stopped_costs_no_further_row_of_the_block"
 BIAS = f"{INVARIANTS}::test_no_pass_moves_the_router_bias_and_a_step_moves_it_once"
 
@@ -371,6 +371,28 @@ MUTANTS = (
         "self.telemetry.release()",
         "pass",
         "tests/train/test_meter.py",
+    ),
+    mutant(
+        "a gate's own loss in the curve of the model",
+        "train/loop.py",
+        'loss.parts["cross_entropy"] if plan.gate_only else loss.total,',
+        "loss.total,",
+        f"{OBJECTIVE}::test_in_the_last_steps_the_gate_learns_on_a_frozen_model",
+    ),
+    # Resuming
+    mutant(
+        "a command for the last worker that the next one obeys",
+        "train/launch.py",
+        "    take_commands(paths)\n",
+        "",
+        f"{WORKER}::test_a_resume_clears_up_and_tells_what_stands_in_its_way",
+    ),
+    mutant(
+        "a resumed run that is still told as its last worker left it",
+        "train/launch.py",
+        '"state": "starting", ',
+        "",
+        "tests/cli/test_cli.py::test_whoever_gives_a_finished_run_more_steps_follows_those",
     ),
     # Saving
     mutant(
