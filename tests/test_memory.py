@@ -25,11 +25,16 @@ print((full - resident()) / 50e6)
 """
 
 
+def printed(code: str) -> float:
+    """The number that a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this bound")
 @pytest.mark.parametrize(("asked", "least", "most"), [(True, 0.9, 1.1), (False, -0.1, 0.5)])
 def test_holes_between_arrays_go_back(asked: bool, least: float, most: float) -> None:
-    done = subprocess.run([sys.executable, "-c", HOLES.format(asked=asked)], capture_output=True, text=True, check=True)
-    assert least <= float(done.stdout) <= most
+    assert least <= printed(HOLES.format(asked=asked)) <= most
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of huge pages")
@@ -42,8 +47,7 @@ def test_room_that_is_reserved_takes_no_memory_before_it_is_used() -> None:
         "for array in room: array[8 << 20] = 1\n"
         "print(psutil.Process().memory_info().rss - before)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 4 << 20
+    assert printed(code) < 4 << 20
 
 
 @pytest.mark.parametrize(
@@ -73,5 +77,4 @@ def test_a_limit_of_the_shell_is_what_there_is() -> None:
         "assert host_memory() <= psutil.virtual_memory().total\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2_000_000_000, 2_000_000_000)); print(host_memory())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) <= 2_000_000_000
+    assert printed(code) <= 2_000_000_000

@@ -106,10 +106,8 @@ def examine_records(paths: RunPaths, config: Config) -> tuple[list[Finding], lis
             damaged += 1
     told = [event for event in events if event.get("kind") == "alert" and str(event.get("alert")) not in PLAYBOOK]
     findings = _first_of_each_kind(found)
-    findings += [
-        _page("too_large", str(event.get("evidence")), advice=str(event.get("hint") or ""))
-        for event in [event for event in events if event.get("alert") == "too_large"][-1:]
-    ]
+    if warned := [event for event in events if event.get("alert") == "too_large"]:
+        findings.append(_page("too_large", str(warned[-1].get("evidence")), advice=str(warned[-1].get("hint") or "")))
     findings += [_page("unsaved", message) for message in dict.fromkeys(str(event.get("message")) for event in told)]
     counts = [_count(len(metrics), "record"), _count(len(evaluations), "evaluation"), _count(len(events), "event")]
     return findings, counts + ([f"{_count(damaged, 'damaged record')} passed over"] if damaged else [])

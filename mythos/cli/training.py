@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mythos.cli.options import DEFAULT_RUNS, Json, Overrides, Runs, duration, print_json, say, spoken
-from mythos.cli.watching import facts, follow_run, is_free, present
+from mythos.cli.watching import await_free, facts, follow_run, present
 from mythos.contract import liveness
 from mythos.contract.changes import LIVE, ON_RESUME, change, told
 from mythos.contract.checkpoints import can_resume
@@ -162,7 +162,7 @@ def _ask(paths: RunPaths, command: str, wait: float, **arguments: Any) -> None:
         )
     elif not answer.get("ok"):
         raise RunError(f"{paths.name}: {str(answer.get('message')).rstrip('.')}.")
-    elif command in ("stop", "kill") and is_free(paths, end):
+    elif command in ("stop", "kill") and await_free(paths, end):
         _tell_the_end(paths)
     else:
         say(f"{paths.name}: {answer.get('message')}")

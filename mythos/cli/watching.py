@@ -96,7 +96,7 @@ def follow_run(paths: RunPaths, as_json: bool = False, since: float = 0.0) -> No
             if lines := [json.dumps(line) if as_json else safe(_line(line)) for line in _later(metrics, since)]:
                 print("\n".join(lines), flush=True)
             if not summary.is_live:
-                is_free(paths, time.monotonic() + GONE_S)
+                await_free(paths, time.monotonic() + GONE_S)
                 break
             if summary.state == "preparing" and summary.message != said and not as_json:
                 said = summary.message
@@ -115,8 +115,8 @@ def _later(tail: JsonTail, since: float) -> list[dict[str, Any]]:
     return [line for line in tail.read_objects() if not since or (_is_number(line, "time") and line["time"] >= since)]
 
 
-def is_free(paths: RunPaths, end: float) -> bool:
-    """Whether no worker holds the run, once none does or at `end` of the monotonic clock.
+def await_free(paths: RunPaths, end: float) -> bool:
+    """Wait until no worker holds the run, at most to `end` of the monotonic clock. Says whether it is free.
 
     One that has ended holds it for a moment more; whoever followed it may want to go on with that at once.
     """
