@@ -6,15 +6,15 @@ from mythos.cli.options import Json, print_json, quantity
 
 
 def machine(as_json: Json = False) -> None:
-    """Measure the matmul peak of this machine, in the arithmetic that training would take. A second or two."""
+    """The matmul peak of this machine in the arithmetic that training would take, measured in a second or two, and its memory."""
     from mythos.contract.config import TrainConfig
     from mythos.train.device import choose_device
 
     found = choose_device(TrainConfig())
     facts = {"device": found.name, "precision": found.precision, "threads": found.threads}
     if as_json:
-        print_json({**facts, "peak_flops": found.peak_flops})
+        print_json({**facts, "peak_flops": found.peak_flops, "memory_bytes": found.memory_bytes})
         return
-    print(
-        f"{found.name}, {found.precision}, {found.threads} threads: {quantity(found.peak_flops, 'FLOP/s')} matmul peak"
-    )
+    memory = f", {quantity(found.memory_bytes, 'B')} of memory" if found.memory_bytes else ""
+    peak = quantity(found.peak_flops, "FLOP/s")
+    print(f"{found.name}, {found.precision}, {found.threads} threads: {peak} matmul peak{memory}")

@@ -23,11 +23,13 @@ def budget(config: ConfigPath, overrides: Overrides = None, runs: Runs = DEFAULT
     from mythos.contract.budget import budget as compute
 
     loaded = load_config(config, overrides or [])
-    cost, machine = compute(loaded), known_machine(runs, loaded.model.family)
+    machine = known_machine(runs, loaded.model.family)
+    cost = compute(loaded, machine.precision_of(loaded)) if machine else compute(loaded)
     if as_json:
         print_json({**cost.to_dict(), "expected": machine and _expected(machine, loaded)})
         return
     p = cost.parameters
+    there = f" of {quantity(machine.memory_bytes, 'B')} here" if machine and machine.memory_bytes else ""
     rows = [
         ("parameters", f"{p.total:,}"),
         ("  active per token", f"{p.active:,}"),
@@ -39,7 +41,7 @@ def budget(config: ConfigPath, overrides: Overrides = None, runs: Runs = DEFAULT
         ("FLOPs per token, forward", quantity(cost.flops_forward)),
         ("FLOPs per token, training", quantity(cost.flops_training)),
         ("cache per token (fp32)", quantity(cost.kv_bytes, "B")),
-        ("memory to train, estimate", quantity(cost.training_bytes, "B")),
+        ("memory to train, estimate", quantity(cost.training_bytes, "B") + there),
         ("tokens of the run", f"{quantity(cost.tokens)} = {cost.tokens_per_parameter:.3g} per parameter"),
         ("  of Chinchilla's optimum", f"{cost.tokens_per_parameter / CHINCHILLA:.3g} times"),
         ("FLOPs of the run", quantity(cost.tokens * cost.flops_training)),

@@ -11,7 +11,7 @@ from typing import Any
 
 from mythos.contract.config import Config, DenseConfig, RecurrentConfig
 
-BYTES = {"fp32": 4, "bf16": 2}
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 CHINCHILLA = 20
 """Tokens per parameter that a compute budget is best spent on, of dense models (Hoffmann et al. 2022, table 3)."""
 

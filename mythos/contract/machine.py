@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mythos.contract.budget import flops_training
+from mythos.contract.budget import BYTES, flops_training
 from mythos.contract.config import Config
 from mythos.contract.rundir import RunPaths
 from mythos.contract.watch import JsonTail, read_json
@@ -27,7 +27,10 @@ NEWEST, TAIL_BYTES, LINES = 20, 65_536, 20
 
 @dataclass(frozen=True)
 class Machine:
-    """`peak_flops` in FLOP/s, `utilisation` as a share of it; `run` is where the share comes from, "" where it is assumed."""
+    """`peak_flops` in FLOP/s, `utilisation` as a share of it; `run` is where the share comes from, "" where it is assumed.
+
+    `memory_bytes` is what a training may take there; None where that is not known.
+    """
 
     device: str
     precision: str
@@ -35,6 +38,11 @@ class Machine:
     peak_flops: float
     utilisation: float = ASSUMED_UTILISATION
     run: str = ""
+    memory_bytes: int | None = None
+
+    def precision_of(self, config: Config) -> str:
+        """The arithmetic that a training takes here."""
+        return self.precision if config.train.precision == "auto" else config.train.precision
 
     def tokens_per_s(self, config: Config) -> float:
         """Expected tokens/s of a training, checkpoints and evaluations left out."""
@@ -75,11 +83,12 @@ def _of_run(paths: RunPaths) -> Machine | None:
     lines = JsonTail(paths.metrics, TAIL_BYTES).read_objects()[-LINES:]
     shares = [_number(line.get("utilisation")) for line in lines]
     known = [share for share in shares if share > 0]
-    if not devices or not known or not (peak := _number(devices[-1].get("matmul_peak_flops"))):
+    device = devices[-1] if devices else {}
+    peak, precision = _number(device.get("matmul_peak_flops")), str(device.get("precision"))
+    if not known or not peak or precision not in BYTES:
         return None
-    device = devices[-1]
-    threads = int(_number(device.get("threads"))) or 1
-    return Machine(str(device.get("device")), str(device.get("precision")), threads, peak, median(known), paths.name)
+    threads, memory = int(_number(device.get("threads"))) or 1, int(_number(device.get("memory_bytes"))) or None
+    return Machine(str(device.get("device")), precision, threads, peak, median(known), paths.name, memory)
 
 
 def _number(value: Any) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mythos.contract.config import TrainConfig
 from mythos.contract.errors import MythosError
+from mythos.memory import host_memory
 from mythos.train.ranks import Ranks
 
 BF16_MUST_GAIN = 1.3
@@ -27,6 +28,13 @@ class Device:
     precision: str
     threads: int
     peak_flops: float
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What there is of its memory for this process; None where the system does not tell."""
+        if self.name == "cuda":
+            return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+        return host_memory() if self.name == "cpu" else None
 
     def autocast(self) -> Any:
         """Context for the forward pass."""

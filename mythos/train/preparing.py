@@ -11,7 +11,6 @@ from mythos.contract.config import Config
 from mythos.data.prepare import prepare
 from mythos.data.progress import Cancelled, Progress
 from mythos.data.shards import Corpus
-from mythos.memory import host_memory
 from mythos.train.journal import Control, Journal, Stop, say
 from mythos.train.ranks import Ranks
 from mythos.train.signs import relief
@@ -56,10 +55,10 @@ def prepare_device(config: Config, journal: Journal, ranks: Ranks) -> Device:
     if ranks.world == 1:
         device = choose_threads(config, device)
     facts = {"device": device.name, "precision": device.precision, "threads": device.threads}
-    journal.event("device", **facts, matmul_peak_flops=device.peak_flops)
+    journal.event("device", **facts, matmul_peak_flops=device.peak_flops, memory_bytes=device.memory_bytes)
     peak = f"{device.peak_flops / 1e9:.0f} GFLOP/s peak"
     say(f"device: {device.name}, {device.precision}, {device.threads} threads, {peak}")
-    if ranks.world == 1 and (alert := lack_of_memory(config, device.precision, memory_of(device))):
+    if ranks.world == 1 and (alert := lack_of_memory(config, device.precision, device.memory_bytes)):
         say(f"alert: {alert.message} {alert.advice}")
         journal.event("alert", **as_event(alert))
     return device
@@ -72,12 +71,3 @@ def lack_of_memory(config: Config, precision: str, there: int | None) -> Alert |
         return None
     evidence = f"the tensors of a step take about {needed / 1e9:,.1f} GB, and there are {there / 1e9:,.1f}"
     return Alert("too_large", "warning", 0, evidence, relief(config), "note")
-
-
-def memory_of(device: Device) -> int | None:
-    """Bytes of the device's memory that there are for this process; None where the system does not tell."""
-    if device.name == "cuda":
-        import torch
-
-        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
-    return host_memory() if device.name == "cpu" else None

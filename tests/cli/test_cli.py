@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -264,10 +265,13 @@ def test_the_list_of_keys_covers_the_configuration(trained: Path) -> None:
 def test_the_time_of_a_budget_is_known_from_a_run_here(trained: Path):
     told = json.loads(mythos("budget", DEBUG, "--runs", "runs", "--json", cwd=trained).stdout)
     assert told["expected"]["run"] == "a" and told["expected"]["tokens_per_s"] > 0
-    assert "expected, as in a" in mythos("budget", DEBUG, cwd=trained).stdout
+    assert told["expected"]["memory_bytes"] > 1e8
+    printed = mythos("budget", DEBUG, cwd=trained).stdout
+    assert "expected, as in a" in printed and re.search(r"memory to train, estimate +\S+ .B of \S+ .B here", printed)
     assert json.loads(mythos("budget", DEBUG, "--runs", "text", "--json", cwd=trained).stdout)["expected"] is None
 
 
 def test_the_peak_of_this_machine_is_measured(tmp_path: Path):
     told = json.loads(mythos("machine", "--json", cwd=tmp_path).stdout)
-    assert told["peak_flops"] > 1e8 and set(told) == {"device", "precision", "threads", "peak_flops"}
+    assert told["peak_flops"] > 1e8 and told["memory_bytes"] > 1e8
+    assert set(told) == {"device", "precision", "threads", "peak_flops", "memory_bytes"}

@@ -13,13 +13,14 @@ from textual.widgets import Input
 
 from mythos.contract.config import Config, DenseConfig, RecurrentConfig
 from mythos.contract.load import load_config, parse_config
+from mythos.contract.machine import Machine
 from mythos_tui.app import MythosApp
 from mythos_tui.screens.configure.budget_panel import BudgetPanel
 from mythos_tui.screens.configure.diagram import diagram
 from mythos_tui.screens.configure.draft import SECTIONS, Draft
 from mythos_tui.screens.configure.screen import ConfigureScreen
 from mythos_tui.settings import Context
-from mythos_tui.workers import editor
+from mythos_tui.workers import editor, machine
 from mythos_tui.workers import launch as launching
 from mythos_tui.workers.launch import Launched
 from tests.fakes.screen_text import shows, text_of, until
@@ -140,6 +141,30 @@ async def test_the_time_that_this_machine_needs_is_in_the_budget(context: Contex
         before = app.screen.query_one(BudgetPanel).values["Expected speed"]
         await write(pilot, "model.width", "768")
         await until(pilot, lambda: app.screen.query_one(BudgetPanel).values["Expected speed"] != before)
+
+
+async def test_a_training_that_this_machine_lacks_the_memory_for_stands_out(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+):
+    async def measured() -> Machine:
+        return Machine("cpu", "fp32", 2, 1e12, memory_bytes=8 << 30)
+
+    monkeypatch.setattr(machine, "measure", measured)
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        await shows(pilot, "there is", "8 GiB")
+        panel = app.screen.query_one(BudgetPanel)
+
+        def alarmed() -> bool:
+            return any(span.style == "bold $error" for span in panel.render().spans)
+
+        assert not alarmed()
+        await write(pilot, "model.width", "8192")
+        await until(pilot, alarmed)
+        await pilot.resize_terminal(80, 24)
+        await shows(pilot, "GiB of 8 GiB")
+        assert alarmed()
 
 
 @pytest.mark.action("configure.save_yaml", "SaveDialog.dismiss(None)")

@@ -181,6 +181,7 @@ def test_out_of_memory_names_the_setting_to_change(error: Exception) -> None:
 def test_a_training_that_cannot_fit_is_told_of_before_it_begins() -> None:
     config = parse_config({}, ["train.batch_size=64"])
     needed = training_bytes(config, "fp32")
+    assert training_bytes(config, "fp16") == training_bytes(config, "bf16") < needed, "older GPUs compute in fp16"
     assert lack_of_memory(config, "fp32", needed) is lack_of_memory(config, "fp32", None) is None
     alert = lack_of_memory(config, "fp32", needed - 1)
     assert alert and (alert.kind, alert.action) == ("too_large", "note") and f"{needed / 1e9:.1f} GB" in alert.evidence

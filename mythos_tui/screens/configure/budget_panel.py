@@ -13,9 +13,10 @@ from mythos_tui.screens.units import billions, duration, short, size
 COLUMN_FROM = 108
 """From this width of the terminal on there is a column for the budget (as in screen.tcss)."""
 
+MEMORY, THERE = "Training memory", "there is"
 BRIEF_NAMES = {
     "active per token": "active",
-    "Training memory": "memory",
+    MEMORY: "memory",
     "Expected speed": "speed",
     "Expected time": "time",
 }
@@ -24,8 +25,8 @@ QUIET = "$foreground-muted"
 Row = tuple[str, str, str]
 
 
-def rows(found: Budget, family: str) -> list[Row]:
-    """(label, value, unit) of everything; an empty label is a blank line."""
+def rows(found: Budget, family: str, memory_bytes: int | None = None) -> list[Row]:
+    """(label, value, unit) of everything; an empty label is a blank line. `memory_bytes` is what there is, where that is known."""
     count = found.parameters
     first = "  prelude" if family == "recurrent" else "  blocks"
     parts = [("  embedding", billions(count.embedding), ""), (first, billions(count.prelude), "")]
@@ -44,7 +45,8 @@ def rows(found: Budget, family: str) -> list[Row]:
         ("Training", short(found.flops_training), "FLOPs/token"),
         ("KV cache", *_split(size(found.kv_bytes), "/token")),
         ("", "", ""),
-        ("Training memory", *_split(size(found.training_bytes), " or so")),
+        (MEMORY, *_split(size(found.training_bytes), " or so")),
+        *([(f"  {THERE}", *_split(size(memory_bytes), ""))] if memory_bytes else []),
         ("Checkpoint", *_split(size(found.checkpoint_bytes), "")),
         ("Tokens", billions(found.tokens), ""),
         ("  per parameter", short(found.tokens_per_parameter), ""),
@@ -81,6 +83,7 @@ class BudgetPanel(Widget):
         super().__init__(id="budget")
         self._rows: list[Row] = []
         self._valid = False
+        self._too_large = False
         self._config: Config | None = None
         self.machine: Machine | None = None
 
@@ -89,8 +92,11 @@ class BudgetPanel(Widget):
         self._valid = config is not None
         self._config = config or self._config
         if self._config is not None:
-            family = self._config.model.family
-            self._rows = rows(budget(self._config), family) + expected_rows(self._config, self.machine)
+            config, machine = self._config, self.machine
+            found = budget(config, machine.precision_of(config)) if machine else budget(config)
+            memory = machine.memory_bytes if machine else None
+            self._too_large = bool(memory and found.training_bytes > memory)
+            self._rows = rows(found, config.model.family, memory) + expected_rows(config, machine)
         self.refresh(layout=True)
 
     def on_machine(self, machine: Machine) -> None:
@@ -108,33 +114,41 @@ class BudgetPanel(Widget):
     def render(self) -> Content:
         return self.column() if self.app.size.width >= COLUMN_FROM else self._strip()
 
+    def _strong(self, label: str) -> str:
+        """Style of a value: one that this machine lacks the memory for stands out."""
+        if not self._valid:
+            return "$foreground-disabled"
+        return "bold $error" if label == MEMORY and self._too_large else "bold"
+
     def column(self) -> Content:
         """One figure a line, as `DiagramScreen` shows it too where there is no column for it."""
-        strong = "bold" if self._valid else "$foreground-disabled"
         lines = [
             Content.styled("Budget" if self._valid else "Budget of the last valid state", "bold $accent"),
             Content(""),
         ]
         for label, value, unit in self._rows:
+            strong = self._strong(label)
             lines.append(Content.assemble((f"{label:<18}", QUIET), (f"{value:>7}", strong), (f" {unit}", QUIET)))
         return Content("\n").join(lines)
 
     def _strip(self) -> Content:
         """Two lines of three figures each, one below the other."""
-        wanted = ("Parameters", "active per token", "Training memory", "Tokens", "Expected speed", "Expected time")
-        strong = "bold" if self._valid else "$foreground-disabled"
-        cells: list[tuple[str, str, str]] = []
+        wanted = ("Parameters", "active per token", MEMORY, "Tokens", "Expected speed", "Expected time")
+        cells: list[tuple[str, str, str, str]] = []
         by_label = {label.strip(): (value, unit) for label, value, unit in self._rows}
         for plain in wanted:
             if plain in by_label:
                 value, unit = by_label[plain]
                 brief = unit.removesuffix(" or so").replace("tokens/s", "tok/s")
-                cells.append((BRIEF_NAMES.get(plain, plain.lower()), value, f" {brief}" if brief else ""))
+                if plain == MEMORY and self._too_large:
+                    brief += f" of {' '.join(by_label[THERE])}"
+                name = BRIEF_NAMES.get(plain, plain.lower())
+                cells.append((name, value, f" {brief}" if brief else "", self._strong(plain)))
         lines = []
         for line in (cells[:3], cells[3:]):
             parts: list[str | tuple[str, str]] = []
-            for column, (name, value, unit) in enumerate(line):
-                widest = max(sum(map(len, cell)) for cell in cells[column::3])
+            for column, (name, value, unit, strong) in enumerate(line):
+                widest = max(sum(map(len, cell[:3])) for cell in cells[column::3])
                 rest = " " * (widest - len(name + value + unit) + 2)
                 parts += [(f"{name} ", QUIET), (value, strong), (unit + rest, QUIET)]
             lines.append(Content.assemble(*parts))
