@@ -128,7 +128,7 @@ class BudgetPanel(Widget):
         ]
         for label, value, unit in self._rows:
             strong = self._strong(label)
-            lines.append(Content.assemble((f"{label:<18}", QUIET), (f"{value:>7}", strong), (f" {unit}", QUIET)))
+            lines.append(Content.assemble((f"{label:<18}", QUIET), (f"{value:>8}", strong), (f" {unit}", QUIET)))
         return Content("\n").join(lines)
 
     def _strip(self) -> Content:
@@ -141,7 +141,7 @@ class BudgetPanel(Widget):
                 value, unit = by_label[plain]
                 brief = unit.removesuffix(" or so").replace("tokens/s", "tok/s")
                 if plain == MEMORY and self._too_large:
-                    brief += f" of {' '.join(by_label[THERE])}"
+                    brief += " ✗"  # what there is stands in the column, also behind `configure.diagram`
                 name = BRIEF_NAMES.get(plain, plain.lower())
                 cells.append((name, value, f" {brief}" if brief else "", self._strong(plain)))
         lines = []
