@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 POINTS, MILLION = 100_000, 1_000_000
 COLUMNS, ROWS = 200, 52
 WIDTH = 74
+OPENED = (("Configure", "2", "launches"), ("Chat", "3", "Sampling"), ("Inspect", "\x1b4", "looks inside"))
+"""Name, key and last words of a screen; alt with the digit from inside a text field."""
 Facts = dict[str, Any]
 
 
@@ -203,6 +205,18 @@ def _latencies(terminal: Terminal, presses: int) -> Facts:
     return {"median_s": statistics.median(times), "p95_s": p95, "cpu_s": used, "presses": presses}
 
 
+def screens(folder: Path, options: argparse.Namespace) -> Facts:
+    """From a key to the whole of a screen that was not shown before."""
+    found: dict[str, list[float]] = {name: [] for name, _, _ in OPENED}
+    for _ in range(options.rounds + 1):
+        with workbench(folder / "none") as terminal:
+            terminal.wait_for("Mythos", "No runs yet")
+            for name, key, sign in OPENED:
+                terminal.pump(1.5)
+                found[name].append(terminal.answer(key, sign, 30))
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
 def folder_of_runs(folder: Path, options: argparse.Namespace) -> Facts:
     """A folder of 500 runs: seconds from the start of the process to the first frame, and to the whole list."""
     runs = folder / "many"
@@ -227,7 +241,7 @@ def memory(folder: Path, options: argparse.Namespace) -> Facts:
 
 
 MEASURES: dict[str, Callable[[Path, argparse.Namespace], Facts]] = {
-    "live": live, "ratio": ratio, "load": load, "keys": keys, "folder": folder_of_runs, "memory": memory,
+    "live": live, "ratio": ratio, "load": load, "keys": keys, "screens": screens, "folder": folder_of_runs, "memory": memory,
 }  # fmt: skip
 
 
@@ -262,6 +276,8 @@ def lines(found: dict[str, Facts]) -> Iterator[tuple[str, str, str]]:
             yield f"key to repaint, {where}: p95 of {facts['presses']}", f"{1e3 * facts['p95_s']:.0f} ms", aim
             yield "  median", f"{1e3 * facts['median_s']:.0f} ms", ""
             yield "  processor time per key", f"{1e3 * facts['cpu_s']:.0f} ms", ""
+    for name, seconds in found.get("screens", {}).items():
+        yield f"key to the whole of {name}, opened for the first time", f"{seconds:.2f} s", ""
     if facts := found.get("folder", {}):
         yield f"{facts['runs']} runs: from the first frame to the whole list", f"{facts['opening_s']:.2f} s", "1 s"
         yield "  from the start of the process to the first frame", f"{facts['first_s']:.2f} s", ""

@@ -37,7 +37,7 @@ class RunPicking(WorkbenchScreen):
 
     def compose_runs(self) -> ComposeResult:
         """The filter, the line below it, and the list."""
-        yield TextField(placeholder="filter by name or state", id="filter", compact=True)
+        yield TextField(placeholder="filter by name or state", id="filter")
         yield Static("", id="listed", markup=False)
         yield RunList(self.app.choice)
 

@@ -6,6 +6,8 @@ first. Where keys arrive in one burst, as they do over a slow line, the characte
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual import events
 from textual.widget import Widget
 from textual.widgets import Input
@@ -21,7 +23,12 @@ async def act_in_order(field: Widget, event: events.Key) -> None:
 
 
 class TextField(Input):
-    """An Input whose keys act in order."""
+    """An Input without borders whose keys act in order."""
+
+    def __init__(self, value: str = "", placeholder: str = "", **named: Any) -> None:
+        super().__init__(value, placeholder, validate_on=(), **named)  # whose outcome would be a class, as `compact` is
+        self.set_reactive(Input.compact, True)
+        self.add_class("-textual-compact", update=False)  # a class that comes with an update has the field styled anew
 
     async def on_key(self, event: events.Key) -> None:
         await act_in_order(self, event)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import yaml
+from textual.css.stylesheet import Stylesheet
 from textual.widgets import Input
 
 from mythos.contract.config import Config, RecurrentConfig
@@ -95,6 +97,22 @@ async def test_the_budget_follows_the_width(context: Context):
         await write(pilot, "model.width", "768")
         await until(pilot, lambda: panel.values["Parameters"] != before)
         assert panel.values["Parameters"] in text_of(app)
+
+
+async def test_opening_styles_no_field_over_and_over(context: Context, monkeypatch: pytest.MonkeyPatch):
+    """Each field was styled nine times: built before the screen had its size, and told its state and kind class by class."""
+    styled: Counter[int] = Counter()
+    apply = Stylesheet.apply
+    monkeypatch.setattr(
+        Stylesheet, "apply", lambda sheet, node, **more: styled.update([id(node)]) or apply(sheet, node, **more)
+    )
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await opened(pilot)
+        await shows(pilot, "launches")
+        rows = list(app.screen.query(FieldRow))
+        assert len(rows) > 30
+        assert max(styled[id(node)] for row in rows for node in row.walk_children(with_self=True)) <= 2
 
 
 async def test_the_focused_field_is_explained(context: Context):
@@ -290,7 +308,7 @@ async def test_the_largest_model_is_legible_in_the_smallest_common_terminal(cont
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.press("home", "enter")
-        await shows(pilot, "parameters 1.01T  active 157B", "memory 23.3 TiB", "1_000_000")
+        await shows(pilot, "parameters 1.01T  active 157B", "memory 31.8 TiB", "1_000_000")
         await app.screen.show_section("objective")  # type: ignore[attr-defined]
         await shows(pilot, "depth_supervised  act  entropy_gate")
 

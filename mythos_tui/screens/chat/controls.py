@@ -101,7 +101,7 @@ class Field(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Label(self._label)
-            yield TextField(self._value, self._placeholder, compact=True, id=self._name)
+            yield TextField(self._value, self._placeholder, id=self._name)
         yield Static(classes="fault", markup=False)
 
     def say(self, fault: str) -> None:

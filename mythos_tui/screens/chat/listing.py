@@ -46,7 +46,7 @@ class ListDialog(ModalScreen[Item | None], Generic[Item]):
         box = Vertical(id="picker")
         box.border_title, box.border_subtitle = self.TITLE_TEXT, self.KEYS
         with box:
-            yield TextField("", "words to search for", compact=True, id="picker-filter")
+            yield TextField("", "words to search for", id="picker-filter")
             yield Static("reading…", id="picker-note", markup=False)
             yield DataTable(id="picker-table", cursor_type="row")
 

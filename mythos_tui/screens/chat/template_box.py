@@ -36,7 +36,7 @@ class TemplateBox(Vertical):
         yield Static("", id="about", markup=False)
         with Horizontal(classes="field", id="field-system"):
             yield Label("system")
-            yield TextField("", "none", compact=True, id="system")
+            yield TextField("", "none", id="system")
 
     def on_mount(self) -> None:
         self._show()

@@ -37,7 +37,7 @@ class SaveDialog(ModalScreen[Path | None]):
         with Vertical():
             yield Static("Save as YAML", classes="title")
             yield Static("What differs from the defaults. Below the folder of configurations it becomes a preset.")
-            yield TextField(str(self._path), compact=True)
+            yield TextField(str(self._path))
             yield Static("", id="note", markup=False)
             yield Static("enter save   esc cancel", classes="keys", markup=False)
 

@@ -106,9 +106,10 @@ class FieldRow(Horizontal):
             super().__init__()
             self.field, self.value = field, value
 
-    def __init__(self, field: Field, value: Any) -> None:
+    def __init__(self, field: Field, value: Any, changed: bool = False, applies: bool = True) -> None:
         super().__init__(id=f"field-{field.section}-{field.name}")
         self.field = field
+        self.update_classes(self._classes_for(False, changed, applies), update=False)
         self._text = as_text(value)
         self._note: str | None = None
         self.help_text = field.explanation
@@ -125,7 +126,6 @@ class FieldRow(Horizontal):
         else:
             yield TextField(
                 text,
-                compact=True,
                 select_on_focus=False,
                 classes="-wide" if self.field.kind in ("text", "list") else "",
             )
@@ -151,9 +151,11 @@ class FieldRow(Horizontal):
         if note != self._note:
             self._note = note
             self.query_one(".note", Static).update(Content(f"✗ {note}" if error else note))
-        self.set_class(bool(error), "-wrong")
-        self.set_class(changed, "-changed")
-        self.set_class(not applies and not error, "-idle")
+        self.update_classes(self._classes_for(bool(error), changed, applies))
+
+    @staticmethod
+    def _classes_for(wrong: bool, changed: bool, applies: bool) -> dict[str, bool]:
+        return {"-wrong": wrong, "-changed": changed, "-idle": not applies and not wrong}
 
     @property
     def typed(self) -> Any:

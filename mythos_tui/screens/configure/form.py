@@ -77,7 +77,7 @@ class SectionForm(VerticalScroll, can_focus=False, inherit_bindings=False):
     """
 
     def __init__(self, section: str, draft: Draft) -> None:
-        super().__init__(id=f"section-{section}")
+        super().__init__(id=f"section-{section}", classes="-current")
         self.section = section
         self._draft = draft
 
@@ -85,7 +85,7 @@ class SectionForm(VerticalScroll, can_focus=False, inherit_bindings=False):
         yield Static("", classes="fault", markup=False)
         yield Static(NOTHING, classes="nothing", markup=False)
         for field in self._draft.fields(self.section):
-            yield FieldRow(field, self._draft.get(field))
+            yield FieldRow(field, self._draft.get(field), self._draft.changed(field), self._draft.applies(field))
 
     @property
     def rows(self) -> list[FieldRow]:

@@ -23,13 +23,14 @@ from mythos_tui.screens.configure.draft import SECTIONS
 from mythos_tui.screens.configure.editors import FieldRow
 from mythos_tui.screens.configure.form import SectionBar, SectionForm
 from mythos_tui.screens.configure.keeping import Keeping
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import crop, visible
 from mythos_tui.workers.presets import Preset, list_presets, read_preset
 
 DEFAULTS = "defaults"
 
 
-class RunName(Input):
+class RunName(TextField):
     """The name that the run will have."""
 
     help_text = "Name of the run's folder: letters, digits, '.', '_' and '-'. Enter launches."
@@ -88,23 +89,26 @@ class ConfigureScreen(Keeping):
                 yield PresetList(id="presets", markup=False)
             with Vertical(id="middle"):
                 yield SectionBar()
-                yield SectionForm(SECTIONS[0], self.draft)
                 yield Static("", id="explain", markup=False)
             with Vertical(id="right"):
                 yield BudgetPanel()
                 yield Diagram()
         with Horizontal(id="launch"):
             yield Static("Run name", classes="label")
-            yield RunName("", id="name", compact=True)
+            yield RunName("", id="name")
             yield Static("", id="verdict", markup=False)
 
-    async def on_mount(self) -> None:
-        self.query_one(SectionForm).add_class("-current")
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        """List the presets and show the first: once the screen itself is there, as each of its changes costs every field."""
         await self._list_presets()
         first = "quickstart" if "quickstart" in self._presets else next(iter(self._presets), DEFAULTS)
         self._highlight(first)
-        await self._load(first)
+        await self._read(first)
         self.draft.forget()
+        await self.show_section(SECTIONS[0])
         self._look_at_machine()
 
     @work(group="machine", exclusive=True)
@@ -147,21 +151,26 @@ class ConfigureScreen(Keeping):
             self._explain(self._hint("presets"))
 
     async def _load(self, label: str) -> None:
-        """Fill the form from a preset; one that cannot be read changes nothing."""
+        """Fill the form from a preset."""
+        if await self._read(label):
+            await self.follow()
+
+    async def _read(self, label: str) -> bool:
+        """Whether the draft is that of a preset now; one that cannot be read changes nothing."""
         preset = self._presets.get(label)
         try:
             given = await asyncio.to_thread(read_preset, preset) if preset else {section: {} for section in SECTIONS}
         except MythosError as error:
             self.show_error(f"{label} cannot be loaded", str(error))
-            return
+            return False
         if not self.is_attached:
-            return  # left while it was read
+            return False  # left while it was read
         self.draft.load(given)
         self.preset = label
         self._stem = preset.stem if preset else "run"
         if not self._own_name:
             self._fresh_name()
-        await self.follow()
+        return True
 
     def _fresh_name(self) -> None:
         field = self.query_one("#name", Input)
@@ -242,11 +251,11 @@ class ConfigureScreen(Keeping):
 
     async def show_section(self, section: str) -> None:
         """Show a section's form, making it on first use."""
+        for form in self.query(SectionForm):
+            form.set_class(form.section == section, "-current")
         if not self.query(f"#section-{section}"):
             await self.query_one("#middle").mount(SectionForm(section, self.draft), before="#explain")
             self.judge()
-        for form in self.query(SectionForm):
-            form.set_class(form.section == section, "-current")
         self.query_one(SectionBar).current = section
 
     async def action_section(self, by: int) -> None:

@@ -96,7 +96,7 @@ class Dock(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal(id="dock-head"):
             yield DockBar()
-            yield TextField(placeholder="search the log", id="log-search", compact=True)
+            yield TextField(placeholder="search the log", id="log-search")
         with Horizontal(id="panes"):
             yield LogTail()
             yield AlertRail()

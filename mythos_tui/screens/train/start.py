@@ -95,10 +95,10 @@ class StartDialog(ModalScreen[Order | None]):
             yield SourceRows(self._sources)
             with Horizontal(id="overrides-line"):
                 yield Static("settings", classes="label", markup=False)
-                yield TextField(placeholder="train.steps=500 train.lr=0.001", id="overrides", compact=True)
+                yield TextField(placeholder="train.steps=500 train.lr=0.001", id="overrides")
             with Horizontal():
                 yield Static("name", classes="label", markup=False)
-                yield TextField(self._sources[0].name, id="name", compact=True)
+                yield TextField(self._sources[0].name, id="name")
             yield Static("", classes="fault", markup=False)
             keys = self.app.with_keys("[start.start] start   tab next field   ↑↓ choose   [start.cancel] cancel")
             yield Static(keys, classes="keys", markup=False)
