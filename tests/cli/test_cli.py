@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -28,6 +31,16 @@ DEBUG = str(ROOT / "configs/model/recurrent/debug.yaml")
 def mythos(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from mythos.cli import main; main()", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=110)
+
+
+def here(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which has torch loaded already."""
+    out, err = io.StringIO(), io.StringIO()
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    argv = patch.object(sys, "argv", ["mythos", *arguments])
+    with contextlib.chdir(cwd), streams[0], streams[1], argv, pytest.raises(SystemExit) as end:
+        main()
+    return subprocess.CompletedProcess(arguments, int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +96,7 @@ BAD: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "says"), BAD, ids=[" ".join(a)[:60] for a, _ in BAD])
-def test_bad_input_gets_a_paragraph_and_exit_code_2(
-    trained: Path, arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_gets_a_paragraph_and_exit_code_2(trained: Path, arguments: list[str], says: str) -> None:
     (trained / "empty").mkdir(exist_ok=True)
     (trained / "broken.yaml").write_text("model: [\n")
     damaged = trained / "damaged"
@@ -96,12 +107,8 @@ def test_bad_input_gets_a_paragraph_and_exit_code_2(
             (damaged / name).write_bytes((whole / name).read_bytes())
         (damaged / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes()[:-100])
     before = sorted(str(path) for path in (trained / "runs").rglob("*"))
-    monkeypatch.chdir(trained)
-    monkeypatch.setattr(sys, "argv", ["mythos", *arguments])
-    with pytest.raises(SystemExit) as end:  # anything else would be a traceback
-        main()
-    said = capsys.readouterr()
-    assert end.value.code == 2 and says in said.err, said.out + said.err
+    said = here(*arguments, cwd=trained)  # which ends by SystemExit: anything else would be a traceback
+    assert said.returncode == 2 and says in said.stderr, said.stdout + said.stderr
     assert sorted(str(path) for path in (trained / "runs").rglob("*")) == before
 
 
@@ -152,13 +159,13 @@ def test_json_prints_one_object_with_the_documented_keys(trained: Path, command:
 
 def test_the_sweep_over_depth(trained: Path) -> None:
     arguments = ("eval", "a", "--loops", "4,1,2", "--max-tokens", "96")
-    result = mythos(*arguments, "--json", cwd=trained)
+    result = here(*arguments, "--json", cwd=trained)
     value = parsed(result)
     assert set(value) == documented_keys("eval --loops LIST")
     assert [depth["loops"] for depth in value["depths"]] == [1, 2, 4] and value["tokens"] == 96
     assert {curve["rule"] for curve in value["rules"]["curves"]} > {"fixed", "kl"}
     assert "kl:" in result.stderr  # progress
-    plain = mythos(*arguments, "--exit", "state_delta:0.2", cwd=trained).stdout
+    plain = here(*arguments, "--exit", "state_delta:0.2", cwd=trained).stdout
     assert "state_delta:0.2" in plain and "loss (nats/token) over loops" in plain and "\x1b" not in plain
     assert max(map(len, plain.splitlines())) <= 80
 
@@ -234,14 +241,14 @@ def test_text_from_files_is_shown_and_never_obeyed(tmp_path: Path) -> None:
 
 def test_generation_repeats_with_a_seed(trained: Path) -> None:
     arguments = ("generate", "a", "--prompt", "def ", "--max-tokens", "12", "--seed", "3")
-    first, second = mythos(*arguments, cwd=trained), mythos(*arguments, cwd=trained)
+    first, second = mythos(*arguments, cwd=trained), here(*arguments, cwd=trained)
     assert first.returncode == 0 and first.stdout == second.stdout != ""
 
 
 def test_a_shipped_copy_loads_and_holds_no_training_state(trained: Path) -> None:
     (trained / "shipped").mkdir()
     (trained / "shipped" / "README.md").write_text("a card")
-    assert mythos("export", "mythos", "a", "shipped", "--set", "infer.exit=kl:0.01", cwd=trained).returncode == 0
+    assert here("export", "mythos", "a", "shipped", "--set", "infer.exit=kl:0.01", cwd=trained).returncode == 0
     assert (trained / "shipped" / "README.md").read_text() == "a card"
     (trained / "shipped" / "README.md").write_text("a better card")  # still loads, see below
     assert sorted(path.name for path in (trained / "shipped").iterdir()) == [
@@ -252,7 +259,7 @@ def test_a_shipped_copy_loads_and_holds_no_training_state(trained: Path) -> None
         "tokenizer.json",
     ]
     assert "exit: kl:0.01" in (trained / "shipped" / "config.yaml").read_text()
-    value = parsed(mythos("generate", "shipped", "--prompt", "def ", "--max-tokens", "3", "--json", cwd=trained))
+    value = parsed(here("generate", "shipped", "--prompt", "def ", "--max-tokens", "3", "--json", cwd=trained))
     assert len(value["tokens"]) == 3
 
 

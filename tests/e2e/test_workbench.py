@@ -75,6 +75,8 @@ def test_configure_launch_watch_leave_return_chat_inspect(folder: Path) -> None:
         second.press("w")
         second.wait_for("saved step-", seconds=60)
         assert step_shown(second.text) > left.step
+        second.press("P")
+        second.wait_for("‖ paused", seconds=30)
         second.press("c")
         second.wait_for("2.02M parameters", "· exit", seconds=90)
         second.type("def parse(self):")
