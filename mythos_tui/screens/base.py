@@ -105,13 +105,15 @@ class KeyBar(Widget):
     def _keys(self) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]]]:
         here: dict[str, tuple[str, str, str]] = {}
         always: dict[str, tuple[str, str, str]] = {}
-        for active in self.screen.active_bindings.values():
+        screen = self.screen
+        assert isinstance(screen, WorkbenchScreen)
+        for active in screen.active_bindings.values():
             binding = active.binding
             if binding.show and binding.description:
                 chosen = always if binding.action in self.ALWAYS else here
                 key = self.app.get_key_display(binding)
                 if binding.action not in chosen or len(key) < len(chosen[binding.action][0]):
-                    chosen[binding.action] = (key, binding.description, binding.key)
+                    chosen[binding.action] = (key, screen.title_now(binding.action, binding.description), binding.key)
         return list(here.values()), [always[action] for action in self.ALWAYS if action in always]
 
     def render(self) -> Text:
@@ -163,6 +165,10 @@ class WorkbenchScreen(Screen[None]):
     def compose_body(self) -> ComposeResult:
         """The widgets between the tabs and the keys."""
         yield from ()
+
+    def title_now(self, action: str, title: str) -> str:
+        """What the line of keys calls an action; `title` is what the registry calls it."""
+        return title
 
     def set_remark(self, remark: str) -> None:
         """A few words at the right end of the top line, such as a checkpoint's name."""

@@ -149,7 +149,7 @@ async def test_pause_resume_and_save_put_commands_into_the_inbox(context: Contex
         await pilot.press("P")
         await until(pilot, lambda: commands(run) == ["pause"])
         run.status("paused", 10)
-        await shows(pilot, "‖ paused")
+        await shows(pilot, "‖ paused", "P Resume")
         await pilot.press("P", "w")
         await until(pilot, lambda: commands(run) == ["pause", "resume", "save"])
         run.event("command", id="1", command="pause", ok=True, message="", step=10)

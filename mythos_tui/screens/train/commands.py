@@ -42,6 +42,10 @@ class RunCommands(RunPicking):
             return run is not None and bool(run.error)
         return True
 
+    def title_now(self, action: str, title: str) -> str:
+        run = self.selected if action == "pause" else None
+        return "Resume" if run and run.state == "paused" else super().title_now(action, title)
+
     def action_pause(self) -> None:
         """Pause, or resume what is paused."""
         if run := self.selected:
