@@ -144,10 +144,12 @@ def control_command(command: str) -> Callable[..., None]:
 def _ask(paths: RunPaths, command: str, wait: float, **arguments: Any) -> None:
     """Send a command to a living worker and print its answer. Raises RunError where it refuses or does not answer."""
     if not liveness.is_locked(paths):
+        state = present(paths).state
         way_on = "It left no checkpoint to go on from; `mythos runs` shows its end."
         if can_resume(paths.checkpoints):
-            way_on = f"Go on with it: mythos train --resume {spoken(paths)}"
-        raise RunError(f"{paths.name} has no living worker.", way_on)
+            wanted = [*arguments.get("overrides", ()), *(["train.steps=N"] if state == "finished" else ())]
+            way_on = " --set ".join([f"Go on with it: mythos train --resume {spoken(paths)}", *wanted])
+        raise RunError(f"{paths.name} has no living worker, its state is {state}.", way_on)
     events, end = JsonTail(paths.events, start_at_end_minus=0), time.monotonic() + wait
     answer = _await_answer(paths, events, send_command(paths, command, **arguments), end)
     if answer is None and command == "kill":

@@ -90,11 +90,11 @@ def follow_run(paths: RunPaths, as_json: bool = False, since: float = 0.0) -> No
     try:
         while True:
             summary = present(paths)  # before the lines, so that a run that has ended has written them all
-            for event in _later(events, since):
-                if not as_json and (text := _event(event)):
-                    say(text)
-            if lines := [json.dumps(line) if as_json else safe(_line(line)) for line in _later(metrics, since)]:
-                print("\n".join(lines), flush=True)
+            lines = [(line, json.dumps(line) if as_json else safe(_line(line))) for line in _later(metrics, since)]
+            lines += [(e, safe(text)) for e in _later(events, since) if not as_json and (text := _event(e))]
+            lines.sort(key=lambda line: line[0]["time"] if _is_number(line[0], "time") else 0.0)
+            if lines:
+                print("\n".join(text for _, text in lines), flush=True)
             if not summary.is_live:
                 await_free(paths, time.monotonic() + GONE_S)
                 break
@@ -192,7 +192,9 @@ def _event(e: dict[str, Any]) -> str:
     if kind == "checkpoint":
         return f"saved {e.get('name')}{' (best so far)' if e.get('best') else ''}"
     if kind == "data":
-        held_out = f"{_number(e, 'held_out_tokens', ',.0f')} held out in {e.get('held_out_documents')} files"
+        documents = e.get("held_out_documents")
+        where = f"{documents} document{'s' * (documents != 1)}"
+        held_out = f"{_number(e, 'held_out_tokens', ',.0f')} held out in {where}"
         return f"data: {_number(e, 'train_tokens', ',.0f')} training tokens, {held_out}"
     if kind == "device":
         peak = quantity(e["matmul_peak_flops"], "FLOP/s") if _is_number(e, "matmul_peak_flops") else "unknown"
