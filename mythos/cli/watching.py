@@ -74,8 +74,8 @@ def print_once(paths: RunPaths, as_json: bool) -> None:
         say(_line(metrics[-1]))
     if evaluations:
         say(f"{_event(evaluations[-1])}, at step {_number(evaluations[-1], 'step', '.0f')}")
-    if summary.error:
-        say(summary.error.get("message"), summary.error.get("hint"))
+    if error := _fault(paths, summary):
+        say(error.get("message"), error.get("hint"))
 
 
 def follow_run(paths: RunPaths, as_json: bool = False, since: float = 0.0) -> None:
@@ -135,12 +135,19 @@ def present(paths: RunPaths) -> RunSummary:
 
 def _farewell(paths: RunPaths, summary: RunSummary) -> None:
     say(_headline(summary))
-    if summary.state in ("failed", "crashed"):
-        error = summary.error or {"message": "The worker died without a word.", "hint": f"{paths.log} may say why."}
+    if error := _fault(paths, summary):
         way_on = f"Go on with: mythos train --resume {spoken(paths)}"
         if not can_resume(paths.checkpoints):
             way_on = f"It wrote no checkpoint; start it anew: mythos train {shlex.quote(str(paths.config))} --run NAME"
         raise RunError(str(error.get("message")), f"{error.get('hint')} {way_on}")
+
+
+def _fault(paths: RunPaths, run: RunSummary) -> dict[str, Any] | None:
+    """Message and hint of a run that ended before its time."""
+    if run.state == "crashed":
+        what = "The worker is gone without a word: killed, out of memory, or the machine went down."
+        return {"message": what, "hint": f"`mythos doctor {spoken(paths)}` looks for the cause; {paths.log} may say more."}
+    return run.error if run.state == "failed" else None
 
 
 def _chart(metrics: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> None:
@@ -168,7 +175,8 @@ def _chart(metrics: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> 
 def _headline(run: RunSummary) -> str:
     eta = f", {duration(run.eta_s)} to go" if run.is_live and run.eta_s else ""
     progress = f"{run.state} at step {run.step} of {run.steps}, {quantity(run.tokens)} tokens{eta}"
-    return f"{run.name}: {progress}. {run.message}".rstrip()
+    message = "" if run.state in ("failed", "crashed") else run.message  # what it did last; its fault is told by itself
+    return f"{run.name}: {progress}. {message}".rstrip()
 
 
 def _line(m: dict[str, Any]) -> str:
@@ -199,8 +207,8 @@ def _event(e: dict[str, Any]) -> str:
     if kind == "device":
         peak = quantity(e["matmul_peak_flops"], "FLOP/s") if _is_number(e, "matmul_peak_flops") else "unknown"
         return f"device: {e.get('device')}, {e.get('precision')}, {e.get('threads')} threads, {peak} peak"
-    if kind in ("alert", "error"):
-        return f"{kind}: {e.get('message')} {e.get('hint', '')}".rstrip()
+    if kind == "alert":
+        return f"alert: {e.get('message')} {e.get('hint', '')}".rstrip()
     if kind == "skipped" and isinstance(e.get("steps"), dict):
         return f"left out: {'; '.join(f'{why} {steps}' for why, steps in e['steps'].items())}"
     return ""

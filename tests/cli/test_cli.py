@@ -20,7 +20,7 @@ from mythos.cli import main, training
 from mythos.contract.config import Config
 from mythos.contract.errors import RunError
 from mythos.contract.liveness import is_locked
-from mythos.contract.rundir import acquire_lock, create_run, run_paths
+from mythos.contract.rundir import acquire_lock, create_run, run_paths, write_json
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
@@ -222,6 +222,7 @@ def test_the_way_on_is_one_that_can_be_taken(trained: Path, tmp_path: Path) -> N
     runs = tmp_path / "my runs"
     failed = mythos("train", DEBUG, "--run", "b", "--runs", str(runs), *(f"--set=data.{at}" for at in GHOST), cwd=tmp_path)
     assert failed.returncode == 2 and "ghost does not exist" in failed.stderr
+    assert "ghost does not exist" not in failed.stdout, "a fault is told once"
     assert f"It wrote no checkpoint; start it anew: mythos train '{runs}/b/config.yaml' --run NAME" in failed.stderr
     assert "left no checkpoint" in mythos("stop", "b", "--runs", str(runs), cwd=tmp_path).stderr
     shutil.copytree(trained / "runs/a", runs / "a")
@@ -291,3 +292,11 @@ def test_the_peak_of_this_machine_is_measured(tmp_path: Path):
     told = json.loads(mythos("machine", "--json", cwd=tmp_path).stdout)
     assert told["peak_flops"] > 1e8 and told["memory_bytes"] > 1e8
     assert set(told) == {"device", "precision", "threads", "peak_flops", "memory_bytes"}
+
+
+def test_a_worker_that_vanished_is_told_of_with_the_way_to_its_cause(tmp_path: Path) -> None:
+    """It was said to have crashed, `training`."""
+    paths = create_run(tmp_path / "runs", "gone", Config(), [])
+    write_json(paths.status, {"state": "running", "message": "training", "step": 3, "updated": 0})
+    for said in (here("watch", "gone", "--once", cwd=tmp_path).stdout, here("watch", "gone", cwd=tmp_path).stderr):
+        assert "gone without a word" in said and "mythos doctor gone" in said and "training" not in said
