@@ -19,6 +19,7 @@ from mythos.cli.options import (
     safe,
 )
 from mythos.contract.errors import MythosError
+from mythos.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +140,7 @@ def trace(
     if attention is not None:
         _print_pattern(result, more["attention_pattern"])
     where = f" → {safe(str(out))}" if out is not None else ""
-    print(f"{facts['tokens']} tokens, {facts['mean_loops']:.2f} loops each, exit {facts['exit']}{where}")
+    print(f"{counted(len(result.tokens), 'token')}, {facts['mean_loops']:.2f} loops each, exit {facts['exit']}{where}")
 
 
 def _more(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mythos.cli.options import Json, print_json, quantity
+from mythos.words import counted
 
 
 def machine(as_json: Json = False) -> None:
@@ -17,4 +18,4 @@ def machine(as_json: Json = False) -> None:
         return
     memory = f", {quantity(found.memory_bytes, 'B')} of memory" if found.memory_bytes else ""
     peak = quantity(found.peak_flops, "FLOP/s")
-    print(f"{found.name}, {found.precision}, {found.threads} threads: {peak} matmul peak{memory}")
+    print(f"{found.name}, {found.precision}, {counted(found.threads, 'thread')}: {peak} matmul peak{memory}")

@@ -17,6 +17,7 @@ from mythos.cli.training import runs as list_all
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.rundir import existing_run
 from mythos.contract.watch import JsonTail
+from mythos.words import counted
 
 app = typer.Typer(help="List runs, newest first, with what their workers are doing.")
 Columns = dict[str, list[float | None]]
@@ -58,7 +59,7 @@ def export(
         raise RunError(f"{paths.name} has no metrics yet.", f"See what it is doing: mythos watch {spoken(paths)}")
     write_whole(target, lambda part: WRITERS[form](part, columns))
     rows = len(next(iter(columns.values())))
-    say(f"{target}: {rows:,} steps, {len(columns)} columns, {quantity(target.stat().st_size, 'B')}")
+    say(f"{target}: {counted(rows, 'step')}, {counted(len(columns), 'column')}, {quantity(target.stat().st_size, 'B')}")
 
 
 def _format(file: Path | None, as_csv: bool, as_parquet: bool) -> Format:

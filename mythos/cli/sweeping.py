@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mythos.cli.charts import Line, chart
 from mythos.cli.options import print_json, quantity, say
+from mythos.words import counted
 
 if TYPE_CHECKING:
     from mythos.checkpoint import Checkpoint
@@ -44,7 +45,7 @@ def run_sweep(
         print_json({"checkpoint": str(checkpoint.path), **asdict(result)})
         return
     say(checkpoint.path)
-    documents = f"{result.documents} document{'s' * (result.documents != 1)}"
+    documents = counted(result.documents, "document")
     kind = "" if source else "held-out "
     tell(f"{result.tokens:,} {kind}tokens of {documents}, in windows of {result.context}.")
     print_depths(result)

@@ -15,6 +15,7 @@ from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.liveness import is_locked
 from mythos.contract.rundir import RunPaths, existing_run
 from mythos.contract.watch import JsonTail, RunSummary, summarize
+from mythos.words import counted
 
 GONE_S = 10.0
 """Most seconds that a worker is waited for which has said that it ended."""
@@ -146,7 +147,10 @@ def _fault(paths: RunPaths, run: RunSummary) -> dict[str, Any] | None:
     """Message and hint of a run that ended before its time."""
     if run.state == "crashed":
         what = "The worker is gone without a word: killed, out of memory, or the machine went down."
-        return {"message": what, "hint": f"`mythos doctor {spoken(paths)}` looks for the cause; {paths.log} may say more."}
+        return {
+            "message": what,
+            "hint": f"`mythos doctor {spoken(paths)}` looks for the cause; {paths.log} may say more.",
+        }
     return run.error if run.state == "failed" else None
 
 
@@ -200,13 +204,13 @@ def _event(e: dict[str, Any]) -> str:
     if kind == "checkpoint":
         return f"saved {e.get('name')}{' (best so far)' if e.get('best') else ''}"
     if kind == "data":
-        documents = e.get("held_out_documents")
-        where = f"{documents} document{'s' * (documents != 1)}"
-        held_out = f"{_number(e, 'held_out_tokens', ',.0f')} held out in {where}"
+        where = f" in {counted(e['held_out_documents'], 'document')}" if _is_number(e, "held_out_documents") else ""
+        held_out = f"{_number(e, 'held_out_tokens', ',.0f')} held out{where}"
         return f"data: {_number(e, 'train_tokens', ',.0f')} training tokens, {held_out}"
     if kind == "device":
         peak = quantity(e["matmul_peak_flops"], "FLOP/s") if _is_number(e, "matmul_peak_flops") else "unknown"
-        return f"device: {e.get('device')}, {e.get('precision')}, {e.get('threads')} threads, {peak} peak"
+        threads = counted(e["threads"], "thread") if _is_number(e, "threads") else "threads unknown"
+        return f"device: {e.get('device')}, {e.get('precision')}, {threads}, {peak} peak"
     if kind == "alert":
         return f"alert: {e.get('message')} {e.get('hint', '')}".rstrip()
     if kind == "skipped" and isinstance(e.get("steps"), dict):

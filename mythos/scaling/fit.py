@@ -30,6 +30,7 @@ from mythos.scaling.huber import (
 )
 from mythos.scaling.law import Law
 from mythos.scaling.points import Point, ScalingError
+from mythos.words import counted
 
 FEWEST_POINTS = 6
 """One more than the law has numbers."""
@@ -89,7 +90,7 @@ def fit_points(points: Sequence[Point], samples: int = SAMPLES, seed: int = 0) -
     """Fit the law. Raises ScalingError for fewer than six points."""
     if len(points) < FEWEST_POINTS:
         raise ScalingError(
-            f"{len(points)} point{'s' * (len(points) != 1)} cannot carry a law with five numbers.",
+            f"{counted(len(points), 'point')} cannot carry a law with five numbers.",
             f"Give at least {FEWEST_POINTS}, with {NEEDED} sizes and {NEEDED} token counts among them.",
         )
     n, d, loss = (np.array([getattr(p, key) for p in points]) for key in ("n", "d", "loss"))

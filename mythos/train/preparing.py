@@ -14,6 +14,7 @@ from mythos.data.shards import Corpus
 from mythos.train.journal import Control, Journal, Stop, say
 from mythos.train.ranks import Ranks
 from mythos.train.signs import relief
+from mythos.words import counted
 
 if TYPE_CHECKING:
     from mythos.train.device import Device
@@ -57,7 +58,7 @@ def prepare_device(config: Config, journal: Journal, ranks: Ranks) -> Device:
     facts = {"device": device.name, "precision": device.precision, "threads": device.threads}
     journal.event("device", **facts, matmul_peak_flops=device.peak_flops, memory_bytes=device.memory_bytes)
     peak = f"{device.peak_flops / 1e9:.0f} GFLOP/s peak"
-    say(f"device: {device.name}, {device.precision}, {device.threads} threads, {peak}")
+    say(f"device: {device.name}, {device.precision}, {counted(device.threads, 'thread')}, {peak}")
     if ranks.world == 1 and (alert := lack_of_memory(config, device.precision, device.memory_bytes)):
         say(f"alert: {alert.message} {alert.advice}")
         journal.event("alert", **as_event(alert))

@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 
+from mythos.words import counted
 from mythos_tui.chats.conversation import Answer, Conversation
 from mythos_tui.settings_file import write_atomically
 from mythos_tui.widgets.text import visible
@@ -47,7 +48,7 @@ def settings(answer: Answer) -> list[str]:
 
 def statistics(answer: Answer) -> list[str]:
     """Facts about an answer that has ended: length, speed, depth, what depth saved, and why it ended."""
-    parts = [f"{len(answer.tokens):,} tokens"]
+    parts = [counted(len(answer.tokens), "token")]
     if answer.tokens_per_s:
         parts.append(f"{answer.tokens_per_s:.1f} tokens/s")
     if answer.limit > 1 and answer.tokens and answer.mean_loops:

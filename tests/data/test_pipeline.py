@@ -158,7 +158,7 @@ def test_what_cleaning_dropped_and_changed_is_told_and_not_trained_on(tmp_path: 
 
 def test_a_corpus_that_cleaning_empties_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("short\n")
-    with pytest.raises(DataError, match=r"passed cleaning: 1 files, 1 documents; dropped 1 .*\(a.txt\)"):
+    with pytest.raises(DataError, match=r"passed cleaning: 1 file, 1 document; dropped 1 .*\(a.txt\)"):
         prepare(config(tmp_path / "cache", files(tmp_path / "a.txt", quality="prose")), 300)
     assert [path.suffix for path in (tmp_path / "cache/corpora").iterdir()] == [".lock"]
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mythos.data.sources import Report
+from mythos.words import counted
 
 SAMPLES = 5
 """Documents that are named per rule."""
@@ -81,5 +82,5 @@ class Account:
     def summary(self) -> str:
         """For example `3 files, 2 documents; dropped 1 binary (a.txt)`."""
         drops = [f"{drop.documents} {drop.rule} ({', '.join(s['id'] for s in drop.samples)})" for drop in self.dropped]
-        text = f"{self.files} files, {self.documents} documents"
+        text = f"{counted(self.files, 'file')}, {counted(self.documents, 'document')}"
         return "; ".join([text, *(["dropped " + ", ".join(drops)] if drops else []), *self.notes])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
+from mythos.words import counted
+
 _SAMPLES = 3
 
 
@@ -51,7 +53,7 @@ class Report:
 
     def summary(self) -> str:
         """For example `3 files, 2 documents; skipped 1 binary (a.txt)`."""
-        text = f"{self.files} files, {self.documents} documents"
+        text = f"{counted(self.files, 'file')}, {counted(self.documents, 'document')}"
         skips = [f"{n} {reason} ({', '.join(self.samples[reason])})" for reason, n in self.skipped.items()]
         return "; ".join([text, *(["skipped " + ", ".join(skips)] if skips else []), *self.notes])
 

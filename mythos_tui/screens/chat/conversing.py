@@ -14,6 +14,7 @@ from textual import work
 
 from mythos.contract.checkpoints import title_of
 from mythos.contract.protocol import Done, PromptTokens, Ready, Token
+from mythos.words import counted
 from mythos_tui.chats.conversation import Answer, Conversation, Piece, Turn
 from mythos_tui.chats.store import ChatStore
 from mythos_tui.screens.chat.checkpointed import CheckpointScreen
@@ -190,7 +191,7 @@ class Conversing(CheckpointScreen):
                 count = len(asked.exchange.answer.tokens)
                 rate = count / max(1e-3, time.monotonic() - asked.began)
                 stops = self.app.with_keys("[chat.stop] stops")
-                asked.exchange.say(f"{count:,} tokens · {rate:.1f} tokens/s · {stops}")
+                asked.exchange.say(f"{counted(count, 'token')} · {rate:.1f} tokens/s · {stops}")
 
     def _finish(self, asked: Asked, done: Done) -> None:
         answer, ready = asked.exchange.answer, asked.client.info(Path(asked.exchange.answer.checkpoint))

@@ -9,6 +9,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
 from mythos.contract.protocol import TraceResult
+from mythos.words import counted
 from mythos_tui.chats.conversation import Answer, Piece
 from mythos_tui.chats.export import statistics
 from mythos_tui.screens.chat.tint import Tint
@@ -80,7 +81,7 @@ class Exchange(Vertical):
         heading = self.query_one(".heading", Static)
         parts = [visible(self._label)] if self._label else []
         if self.answer.earlier > 1:
-            parts.append(f"{self.answer.earlier - 1:,} tokens read before this")
+            parts.append(f"{counted(self.answer.earlier - 1, 'token')} read before this")
         if self.answer.left_out:
             plural = "s" if self.answer.left_out > 1 else ""
             parts.append(f"the context is full: {self.answer.left_out} oldest message{plural} left out")
@@ -105,7 +106,11 @@ class Exchange(Vertical):
     def say_end(self) -> None:
         """The line below an answer that has ended."""
         if self.answer.fault:
-            came = f"{len(self.answer.tokens):,} tokens, then broken off" if self.answer.tokens else "not answered"
+            came = (
+                f"{counted(len(self.answer.tokens), 'token')}, then broken off"
+                if self.answer.tokens
+                else "not answered"
+            )
             self.say(f"{came}: {visible(self.answer.fault)}", fault=True)
         elif self.answer.reason:
             self.say(" · ".join(statistics(self.answer)))

@@ -7,6 +7,7 @@ from textual.widget import Widget
 
 from mythos.contract.budget import Parameters, dense_block_parameters, parameters
 from mythos.contract.config import DenseConfig, RecurrentConfig
+from mythos.words import counted
 from mythos_tui.screens.units import billions
 
 Model = DenseConfig | RecurrentConfig
@@ -27,13 +28,13 @@ def diagram(model: Model, columns: int) -> list[Content]:
 
 def _dense(model: DenseConfig, width: int) -> list[Content]:
     weights = model.n_layers * dense_block_parameters(model)
-    return [_arrow(""), *_box(f"{_times(model.n_layers, 'block')}", weights, _block(model), width), _arrow("")]
+    return [_arrow(""), *_box(counted(model.n_layers, "block"), weights, _block(model), width), _arrow("")]
 
 
 def _recurrent(model: RecurrentConfig, count: Parameters, width: int) -> list[Content]:
     lines = [_arrow("")]
     if model.prelude_layers:
-        title = f"Prelude, {_times(model.prelude_layers, 'block')}"
+        title = f"Prelude, {counted(model.prelude_layers, 'block')}"
         lines += _box(title, count.prelude, _block(model), width)
     start = {"prelude": "h = e", "zero": "h = 0", "random": "h = noise"}[model.initial_state]
     lines.append(_arrow(f"e, what every loop is given; {start}" if model.injection == "lti" else f"e; {start}"))
@@ -41,7 +42,7 @@ def _recurrent(model: RecurrentConfig, count: Parameters, width: int) -> list[Co
     lines += _box(title, count.recurrent, _loop(model), width, looped=True)
     lines.append(_arrow(_exit(model)))
     if model.coda_layers:
-        lines += _box(f"Coda, {_times(model.coda_layers, 'block')}", count.coda, _block(model), width)
+        lines += _box(f"Coda, {counted(model.coda_layers, 'block')}", count.coda, _block(model), width)
         lines.append(_arrow(""))
     return lines
 
@@ -86,10 +87,6 @@ def _attention(model: Model) -> str:
 
 def _feed_forward(model: Model) -> str:
     return f"{'SwiGLU' if model.activation == 'swiglu' else 'GeLU'} {model.ffn_width}"
-
-
-def _times(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _between(text: str, rest: str) -> Content:

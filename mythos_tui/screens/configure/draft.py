@@ -11,6 +11,7 @@ import yaml
 
 from mythos.contract.config import AlertConfig, Config, DataConfig, InferConfig, ObjectiveConfig, TrainConfig
 from mythos.contract.load import FAMILIES, check_config, dump_config, fields_of
+from mythos.words import counted
 
 Kind = Literal["choice", "switch", "whole", "number", "text", "list", "fixed"]
 """`fixed` is shown but not edited: it has parts of its own, which are written in YAML."""
@@ -87,7 +88,7 @@ def as_text(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, list | tuple):
         if value and isinstance(value[0], dict):
-            return f"{len(value)} source{'s' * (len(value) > 1)}, from YAML"
+            return f"{counted(len(value), 'source')}, from YAML"
         return ", ".join(map(str, value))
     if isinstance(value, float):
         text = f"{value:g}" if float(f"{value:g}") == value else repr(value)

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.message import Message
 
 from mythos.contract.watch import RunSummary
+from mythos.words import counted
 from mythos_tui.actions import bindings
 from mythos_tui.runs.choice import RunChoice
 from mythos_tui.screens.units import short, shorten
@@ -137,7 +138,7 @@ class RunList(Rows):
     def summary(self, words: bool = True) -> str:
         """`3 of 12 runs · newest first`"""
         some = f"{self.count} of " if self.count != len(self._runs) else ""
-        runs = f"{some}{len(self._runs)} run{'s' * (len(self._runs) != 1)}"
+        runs = f"{some}{counted(len(self._runs), 'run')}"
         return f"{runs} · {self._choice.order_text}" if words else runs
 
     # Cursor

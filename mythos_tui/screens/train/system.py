@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.content import Content
 
+from mythos.words import counted
 from mythos_tui.screens.units import bar, short, size
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop, visible
@@ -105,7 +106,7 @@ class SystemPanel(Rows):
 
     def _worker(self, machine: Machine) -> str:
         if worker := machine.worker:
-            return f"{worker.cores:.1f} cores  {size(worker.memory)}  {worker.threads} threads  pid {worker.pid}"
+            return f"{worker.cores:.1f} cores  {size(worker.memory)}  {counted(worker.threads, 'thread')}  pid {worker.pid}"
         return "on another machine, or just starting" if self._live else "none: the selected run has ended"
 
 
