@@ -9,6 +9,7 @@ import pytest
 from mythos.contract.config import DataConfig
 from mythos.contract.errors import DataError
 from mythos.data.sources import Report, documents, units
+from mythos.words import counted
 
 
 def read(*paths: Path, **settings: Any) -> tuple[dict[str, str], Report]:
@@ -81,7 +82,7 @@ def test_empty_corpus_says_what_was_looked_at_and_what_to_do(tmp_path: Path, con
     with pytest.raises(DataError) as caught:
         read(tmp_path)
     assert str(tmp_path) in caught.value.message
-    assert f"{int(content is not None)} files" in caught.value.message
+    assert f"{counted(int(content is not None), 'file')}, 0 documents" in caught.value.message
     assert ".jsonl" in caught.value.hint
 
 
