@@ -98,18 +98,19 @@ class ConfigureScreen(Keeping):
             yield RunName("", id="name")
             yield Static("", id="verdict", markup=False)
 
-    def on_mount(self) -> None:
-        self.call_after_refresh(self._begin)
-
-    async def _begin(self) -> None:
-        """List the presets and show the first: once the screen itself is there, as each of its changes costs every field."""
+    async def on_mount(self) -> None:
         await self._list_presets()
         first = "quickstart" if "quickstart" in self._presets else next(iter(self._presets), DEFAULTS)
         self._highlight(first)
         await self._read(first)
         self.draft.forget()
-        await self.show_section(SECTIONS[0])
         self._look_at_machine()
+        self.call_after_refresh(self._show_first_section)
+
+    async def _show_first_section(self) -> None:
+        """The form comes once the screen stands: what that is told until then would style every field anew."""
+        if not self.query(SectionForm):
+            await self.show_section(SECTIONS[0])
 
     @work(group="machine", exclusive=True)
     async def _look_at_machine(self) -> None:
