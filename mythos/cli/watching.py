@@ -145,13 +145,13 @@ def _farewell(paths: RunPaths, summary: RunSummary) -> None:
 
 def _fault(paths: RunPaths, run: RunSummary) -> dict[str, Any] | None:
     """Message and hint of a run that ended before its time."""
-    if run.state == "crashed":
-        what = "The worker is gone without a word: killed, out of memory, or the machine went down."
-        return {
-            "message": what,
-            "hint": f"`mythos doctor {spoken(paths)}` looks for the cause; {paths.log} may say more.",
-        }
-    return run.error if run.state == "failed" else None
+    if run.state not in ("failed", "crashed"):
+        return None
+    if run.state == "failed" and run.error:
+        return run.error
+    gone = "The worker is gone without a word: killed, out of memory, or the machine went down."
+    hint = f"`mythos doctor {spoken(paths)}` looks for the cause; {paths.log} may say more."
+    return {"message": gone if run.state == "crashed" else run.message or "It failed without a word.", "hint": hint}
 
 
 def _chart(metrics: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> None:

@@ -300,3 +300,6 @@ def test_a_worker_that_vanished_is_told_of_with_the_way_to_its_cause(tmp_path: P
     write_json(paths.status, {"state": "running", "message": "training", "step": 3, "updated": 0})
     for said in (here("watch", "gone", "--once", cwd=tmp_path).stdout, here("watch", "gone", cwd=tmp_path).stderr):
         assert "gone without a word" in said and "mythos doctor gone" in said and "training" not in said
+    write_json(paths.status, {"state": "failed", "message": "out of luck", "error": None, "updated": 0})
+    watched = here("watch", "gone", cwd=tmp_path)
+    assert watched.returncode == 2 and "out of luck" in watched.stderr and "mythos doctor gone" in watched.stderr
