@@ -19,7 +19,7 @@ from mythos.cli.options import (
     safe,
 )
 from mythos.contract.errors import MythosError
-from mythos.words import counted
+from mythos.contract.words import counted
 
 if TYPE_CHECKING:
     import numpy as np

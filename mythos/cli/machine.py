@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mythos.cli.options import Json, print_json, quantity
-from mythos.words import counted
+from mythos.contract.words import counted
 
 
 def machine(as_json: Json = False) -> None:

@@ -17,7 +17,7 @@ from mythos.cli.training import runs as list_all
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.rundir import existing_run
 from mythos.contract.watch import JsonTail
-from mythos.words import counted
+from mythos.contract.words import counted
 
 app = typer.Typer(help="List runs, newest first, with what their workers are doing.")
 Columns = dict[str, list[float | None]]

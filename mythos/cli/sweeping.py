@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mythos.cli.charts import Line, chart
 from mythos.cli.options import print_json, quantity, say
-from mythos.words import counted
+from mythos.contract.words import counted
 
 if TYPE_CHECKING:
     from mythos.checkpoint import Checkpoint

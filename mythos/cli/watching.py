@@ -15,7 +15,7 @@ from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.liveness import is_locked
 from mythos.contract.rundir import RunPaths, existing_run
 from mythos.contract.watch import JsonTail, RunSummary, summarize
-from mythos.words import counted
+from mythos.contract.words import counted
 
 GONE_S = 10.0
 """Most seconds that a worker is waited for which has said that it ended."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mythos.contract.words import counted
 from mythos.scaling.design import NEEDED, Run, distinct, runs_to_add
 from mythos.scaling.huber import (
     ALPHA,
@@ -30,7 +31,6 @@ from mythos.scaling.huber import (
 )
 from mythos.scaling.law import Law
 from mythos.scaling.points import Point, ScalingError
-from mythos.words import counted
 
 FEWEST_POINTS = 6
 """One more than the law has numbers."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from mythos.contract.alerts import Alert, as_event
 from mythos.contract.budget import training_bytes
 from mythos.contract.config import Config
+from mythos.contract.words import counted
 from mythos.data.prepare import prepare
 from mythos.data.progress import Cancelled, Progress
 from mythos.data.shards import Corpus
 from mythos.train.journal import Control, Journal, Stop, say
 from mythos.train.ranks import Ranks
 from mythos.train.signs import relief
-from mythos.words import counted
 
 if TYPE_CHECKING:
     from mythos.train.device import Device

@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from mythos.words import counted
+from mythos.contract.words import counted
 from mythos_tui.chats.conversation import Answer, Conversation
 from mythos_tui.settings_file import write_atomically
 from mythos_tui.widgets.text import visible

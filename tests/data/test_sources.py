@@ -8,8 +8,8 @@ import pytest
 
 from mythos.contract.config import DataConfig
 from mythos.contract.errors import DataError
+from mythos.contract.words import counted
 from mythos.data.sources import Report, documents, units
-from mythos.words import counted
 
 
 def read(*paths: Path, **settings: Any) -> tuple[dict[str, str], Report]:

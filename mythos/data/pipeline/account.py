@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mythos.contract.words import counted
 from mythos.data.sources import Report
-from mythos.words import counted
 
 SAMPLES = 5
 """Documents that are named per rule."""

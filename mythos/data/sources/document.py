@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-from mythos.words import counted
+from mythos.contract.words import counted
 
 _SAMPLES = 3
 

@@ -14,7 +14,7 @@ from textual import work
 
 from mythos.contract.checkpoints import title_of
 from mythos.contract.protocol import Done, PromptTokens, Ready, Token
-from mythos.words import counted
+from mythos.contract.words import counted
 from mythos_tui.chats.conversation import Answer, Conversation, Piece, Turn
 from mythos_tui.chats.store import ChatStore
 from mythos_tui.screens.chat.checkpointed import CheckpointScreen

@@ -9,7 +9,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
 from mythos.contract.protocol import TraceResult
-from mythos.words import counted
+from mythos.contract.words import counted
 from mythos_tui.chats.conversation import Answer, Piece
 from mythos_tui.chats.export import statistics
 from mythos_tui.screens.chat.tint import Tint

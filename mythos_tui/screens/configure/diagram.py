@@ -7,7 +7,7 @@ from textual.widget import Widget
 
 from mythos.contract.budget import Parameters, dense_block_parameters, parameters
 from mythos.contract.config import DenseConfig, RecurrentConfig
-from mythos.words import counted
+from mythos.contract.words import counted
 from mythos_tui.screens.units import billions
 
 Model = DenseConfig | RecurrentConfig

@@ -11,7 +11,7 @@ import yaml
 
 from mythos.contract.config import AlertConfig, Config, DataConfig, InferConfig, ObjectiveConfig, TrainConfig
 from mythos.contract.load import FAMILIES, check_config, dump_config, fields_of
-from mythos.words import counted
+from mythos.contract.words import counted
 
 Kind = Literal["choice", "switch", "whole", "number", "text", "list", "fixed"]
 """`fixed` is shown but not edited: it has parts of its own, which are written in YAML."""

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 
 from mythos.contract.watch import RunSummary
-from mythos.words import counted
+from mythos.contract.words import counted
 from mythos_tui.actions import bindings
 from mythos_tui.runs.choice import RunChoice
 from mythos_tui.screens.units import short, shorten

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.content import Content
 
-from mythos.words import counted
+from mythos.contract.words import counted
 from mythos_tui.screens.units import bar, short, size
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop, visible
