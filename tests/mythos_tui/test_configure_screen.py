@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 import yaml
 from textual.css.stylesheet import Stylesheet
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from mythos.contract.config import Config, RecurrentConfig
 from mythos_tui.app import MythosApp
@@ -113,6 +113,24 @@ async def test_opening_styles_no_field_over_and_over(context: Context, monkeypat
         rows = list(app.screen.query(FieldRow))
         assert len(rows) > 30
         assert max(styled[id(node)] for row in rows for node in row.walk_children(with_self=True)) <= 2
+
+
+async def test_a_section_that_is_being_made_hears_of_values_and_faults(context: Context):
+    """A preset chosen right before a page down found rows without an editor, and the workbench ended with a traceback."""
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await opened(pilot)
+        screen = cast(ConfigureScreen, app.screen)
+        form = SectionForm("train", screen.draft)
+        mounting = screen.query_one("#middle").mount(form, before="#explain")
+        await screen.follow()
+        await mounting
+        assert row(app, "train.steps").editor.value == "300"
+        late = FieldRow(next(one for one in screen.draft.fields("infer") if one.kind == "whole"), 300)
+        late.show_value(7)
+        late.show_state("too few", True, True)
+        await form.mount(late)
+        assert late.editor.value == "7" and str(late.query_one(".note", Static).render()) == "✗ too few"
 
 
 async def test_the_focused_field_is_explained(context: Context):

@@ -111,7 +111,7 @@ class FieldRow(Horizontal):
         self.field = field
         self.update_classes(self._classes_for(False, changed, applies), update=False)
         self._text = as_text(value)
-        self._note: str | None = None
+        self._note = field.unit
         self.help_text = field.explanation
 
     def compose(self) -> ComposeResult:
@@ -130,7 +130,7 @@ class FieldRow(Horizontal):
                 classes="-wide" if self.field.kind in ("text", "list") else "",
             )
         chosen = self.field.kind in ("choice", "switch")
-        yield Static(self.field.unit, classes="note -after-choice" if chosen else "note", markup=False)
+        yield Static(self._note, classes="note -after-choice" if chosen else "note", markup=False)
 
     @property
     def editor(self) -> Input | Choice | Fixed:
@@ -140,6 +140,8 @@ class FieldRow(Horizontal):
     def show_value(self, value: Any) -> None:
         """Show a value that did not come from this editor."""
         text = self._text = as_text(value)
+        if not self.children:
+            return  # it is composed with this text; keys act while a section is being made
         editor = self.editor
         if editor.value != text:
             with editor.prevent(Input.Changed, Choice.Changed):
@@ -147,10 +149,11 @@ class FieldRow(Horizontal):
 
     def show_state(self, error: str | None, changed: bool, applies: bool) -> None:
         """Show what is wrong beside the editor, whether it differs from the default, and hide it where it is idle."""
-        note = visible(error) if error else self.field.unit
+        note = f"✗ {visible(error)}" if error else self.field.unit
         if note != self._note:
             self._note = note
-            self.query_one(".note", Static).update(Content(f"✗ {note}" if error else note))
+            for shown in self.query(".note").results(Static):
+                shown.update(Content(note))
         self.update_classes(self._classes_for(bool(error), changed, applies))
 
     @staticmethod

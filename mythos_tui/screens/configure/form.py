@@ -94,6 +94,8 @@ class SectionForm(VerticalScroll, can_focus=False, inherit_bindings=False):
 
     async def follow(self) -> None:
         """Show the draft's values after they were changed from elsewhere; build anew where the fields are others."""
+        if not self.children:
+            return  # being made, of what the draft holds
         if [row.field for row in self.rows] != list(self._draft.fields(self.section)):
             focused = self.screen.focused
             kept = focused.parent.id if focused is not None and isinstance(focused.parent, FieldRow) else None
@@ -105,7 +107,9 @@ class SectionForm(VerticalScroll, can_focus=False, inherit_bindings=False):
             row.show_value(self._draft.get(row.field))
 
     def show_faults(self, faults: dict[str, str]) -> None:
-        """Put each fault beside its field; those between fields at the head of the section."""
+        """Put each fault beside its field; those between fields at the head of the section. One being made is judged after."""
+        if not self.children:
+            return
         for row in self.rows:
             row.show_state(faults.get(row.field.key), self._draft.changed(row.field), self._draft.applies(row.field))
         own = {row.field.key for row in self.rows}
