@@ -12,7 +12,7 @@ import typer
 from mythos.cli.options import DEFAULT_RUNS, Json, Runs, duration, print_json, quantity, safe, say, spoken
 from mythos.contract.checkpoints import can_resume
 from mythos.contract.errors import ConfigError, RunError
-from mythos.contract.liveness import is_locked
+from mythos.contract.liveness import GONE, is_locked
 from mythos.contract.rundir import RunPaths, existing_run
 from mythos.contract.watch import JsonTail, RunSummary, summarize
 from mythos.contract.words import counted
@@ -149,9 +149,8 @@ def _fault(paths: RunPaths, run: RunSummary) -> dict[str, Any] | None:
         return None
     if run.state == "failed" and run.error:
         return run.error
-    gone = "The worker is gone without a word: killed, out of memory, or the machine went down."
     hint = f"`mythos doctor {spoken(paths)}` looks for the cause; {paths.log} may say more."
-    return {"message": gone if run.state == "crashed" else run.message or "It failed without a word.", "hint": hint}
+    return {"message": GONE if run.state == "crashed" else run.message or "It failed without a word.", "hint": hint}
 
 
 def _chart(metrics: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> None:

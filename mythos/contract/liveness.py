@@ -17,6 +17,8 @@ from mythos.contract.rundir import STATES, RunPaths
 
 LIVE_STATES = ("starting", "preparing", "running", "paused", "stalled")
 GRACE_S = 10.0
+GONE = "The worker is gone without a word: killed, out of memory, or the machine went down."
+"""What is said of a run that is `crashed`."""
 
 
 def process_identity() -> dict[str, Any]:

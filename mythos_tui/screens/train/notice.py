@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 from textual.widgets import Static
 
+from mythos.contract.liveness import GONE
 from mythos.contract.watch import RunSummary
 from mythos_tui.screens.train.alerts import level_of
 from mythos_tui.screens.units import grouped
@@ -43,8 +44,7 @@ def alert_line(alerts: Sequence[Alert], width: int, key: str) -> Content:
 
 def _fault(run: RunSummary) -> tuple[str, str]:
     if run.state == "crashed":
-        what = "The worker is gone without a word: killed, out of memory, or the machine went down."
-        return what, "Its metrics and whole checkpoints are intact."
+        return GONE, "Its metrics and whole checkpoints are intact."
     if run.state == "stalled":
         what = "The worker has been silent for longer than it promised."
         return what, "It may be swapping or waiting for a disk; [train.kill] ends it at once."
