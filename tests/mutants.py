@@ -272,7 +272,7 @@ MUTANTS = (
         "temperature 0 that draws",
         "infer/sampling.py",
         "if sampling.temperature == 0:",
-        "sampling = Sampling(sampling.temperature or 1.0, sampling.top_k, sampling.top_p, sampling.vocab)\n    if False:",
+        "sampling = Sampling(sampling.temperature or 1.0, sampling.top_k, sampling.top_p, vocab=sampling.vocab)\n    if False:",
         f"{INVARIANTS}::test_at_temperature_zero_nothing_is_left_to_chance",
     ),
     mutant("no loop at all, and no complaint", "models/recurrent.py", "if loops < 1:", "if loops < 0:", MECHANISMS),

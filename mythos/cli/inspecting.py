@@ -34,7 +34,7 @@ def generate(
     loops: Loops = None,
     exit: Exit = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of sampling; left out, every call differs.")
+        int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of sampling; left out, every call differs.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="Most tokens to generate.")] = None,
     temperature: Annotated[

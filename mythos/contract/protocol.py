@@ -51,7 +51,7 @@ class Generate(Message):
     repetition_penalty: float = Field(1.0, ge=0.1, le=10)
     loops: int = Field(0, ge=0, le=1024)
     exit: str = ""
-    seed: int | None = None
+    seed: int | None = Field(None, ge=0, lt=2**63)
 
 
 class TraceText(Message):
@@ -203,7 +203,8 @@ class TraceResult(Message):
 
     `stopped` tells which tokens the exit rule stopped; the others ran out of loops.
     `exit_signal` is the exit rule's own number at each loop (ACT: cumulative halting probability), null where the token
-    had stopped; `attention_entropy` is in nats, null where a row did not compute the token. `routes` are the experts of
+    had stopped; `attention_entropy` is in nats, null where a row did not compute the token, and `attention_max` the most that
+    it can be at each token. `routes` are the experts of
     each token and loop, `gates` their weights; `state_norm` (RMS) and `step_size` (relative) are of each token and step.
     """
 
@@ -219,6 +220,7 @@ class TraceResult(Message):
     exit_signal: list[Numbers]
     attention_rows: list[str]
     attention_entropy: list[list[Numbers]]
+    attention_max: list[float]
     token_loss: Numbers
     experts: int
     routes: list[list[list[int]]]

@@ -1,7 +1,7 @@
 """A checkpoint as lm-eval sees a model: log-likelihoods of continuations, of whole texts, and greedy or sampled answers.
 
-B rows, T inputs of a row, V vocabulary. A prompt opens with the end-of-text token, as every document in training does and
-as prompts do in `mythos generate`; so an empty context needs no case of its own. Importing this needs lm-eval.
+B rows, T inputs of a row, V vocabulary. A prompt opens with the token that opens every document in training, as prompts do
+in `mythos generate`; so an empty context needs no case of its own. Importing this needs lm-eval.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class HarnessModel(LM):
         return self.score(self.encode_pairs([request.args for request in requests]))
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """log p(text | end-of-text token); a long text in windows that score every token once, the last one a full window."""
+        """log p(text | opening token); a long text in windows that score every token once, the last one a full window."""
         pairs, owners = [], []
         for owner, request in enumerate(requests):
             ids = self.tokenizer.encode(request.args[0])
-            for window in get_rolling_token_windows(ids, self.tokenizer.eot, self.window, context_len=1):
+            for window in get_rolling_token_windows(ids, self.tokenizer.start, self.window, context_len=1):
                 pairs.append(make_disjoint_window(window))
                 owners.append(owner)
         totals = [0.0] * len(requests)
@@ -88,7 +88,7 @@ class HarnessModel(LM):
         wholes = self.tokenizer.encode_batch([context + text for context, text in pairs])
         found: list[tuple[Ids, Ids]] = []
         for text, before, whole in zip(after, befores, wholes, strict=True):
-            found.append(([self.tokenizer.eot, *before], whole[len(before) :] or self.tokenizer.encode(text)))
+            found.append(([self.tokenizer.start, *before], whole[len(before) :] or self.tokenizer.encode(text)))
         return found
 
     def score(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[tuple[float, bool]]:
@@ -144,7 +144,7 @@ class HarnessModel(LM):
         """
         most = int(settings.get("max_gen_toks", MOST_NEW_TOKENS))
         ids = self.tokenizer.encode(context)
-        ids = [self.tokenizer.eot, *ids][-(self.window - min(most, self.window // 2)) :]
+        ids = [self.tokenizer.start, *ids][-(self.window - min(most, self.window // 2)) :]
         stops = settings.get("until") or []
         stops = [stop for stop in ([stops] if isinstance(stops, str) else stops) if stop]
         sampling, end = self.sampling(settings), {self.tokenizer.eot}
@@ -161,7 +161,8 @@ class HarnessModel(LM):
     def sampling(self, settings: dict[str, Any]) -> Sampling:
         """Greedy unless the task gives a temperature and does not forbid samples."""
         temperature = 0.0 if settings.get("do_sample") is False else float(settings.get("temperature") or 0.0)
-        return Sampling(temperature, int(settings.get("top_k") or 0), float(settings.get("top_p") or 1.0), self.vocab)
+        top_k, top_p = int(settings.get("top_k") or 0), float(settings.get("top_p") or 1.0)
+        return Sampling(temperature, top_k, top_p, vocab=self.vocab)
 
 
 def check_fits(continuation: Ids, window: int) -> None:

@@ -90,10 +90,10 @@ def window_of(config: Config, context: int | None, stride: int | None = None) ->
 def text_documents(
     source: SourceConfig, tokenizer: Tokenizer, report: Report, max_tokens: int | None = None
 ) -> Iterator[HeldOutDocument]:
-    """Documents as ids, the end-of-text token first, until `max_tokens` can be scored. Raises DataError for no text."""
+    """Documents as ids, the token that opens one first, until `max_tokens` can be scored. Raises DataError for no text."""
     left = float("inf") if max_tokens is None else max_tokens
     for document in documents(source, report):
-        tokens = np.array([tokenizer.eot, *tokenizer.encode(document.text)], dtype=np.int64)
+        tokens = np.array([tokenizer.start, *tokenizer.encode(document.text)], dtype=np.int64)
         found = HeldOutDocument(document.id, tokens, len(document.text.encode()))
         yield found if len(tokens) - 1 <= left else head(found, int(left), tokenizer.byte_lengths)
         left -= len(tokens) - 1

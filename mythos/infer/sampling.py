@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
@@ -21,11 +21,14 @@ class Sampling:
     temperature: float = 0.8
     top_k: int = 0
     top_p: float = 0.95
+    _: KW_ONLY
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     vocab: int = 0
 
 
+LEAST_TEMPERATURE = 1e-30
+"""Below it the inverse is no number in float32."""
 GREEDY = Sampling(temperature=0.0, top_p=1.0)
 
 
@@ -52,7 +55,7 @@ def sample(
     if sampling.temperature == 0:
         chosen = candidates.argmax(-1)
     else:
-        weights = candidates / sampling.temperature
+        weights = (candidates - candidates.amax(-1, keepdim=True)) / max(sampling.temperature, LEAST_TEMPERATURE)
         weights = truncate(weights, sampling.top_k, sampling.top_p, sampling.min_p).softmax(-1)
         rows = weights.reshape(-1, weights.shape[-1])
         chosen = torch.multinomial(rows, 1, generator=generator).reshape(weights.shape[:-1])
@@ -80,7 +83,7 @@ def truncate(logits: Tensor, top_k: int, top_p: float, min_p: float = 0.0) -> Te
     if top_p < 1:
         ordered, order = logits.sort(dim=-1, descending=True, stable=True)
         p = ordered.softmax(-1)
-        beyond = p.cumsum(-1) - p >= top_p
+        beyond = (p.cumsum(-1) - p >= top_p) & (torch.arange(p.shape[-1], device=p.device) > 0)
         logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
     if min_p > 0:
         logits = logits.masked_fill(logits < logits.amax(-1, keepdim=True) + math.log(min_p), -torch.inf)

@@ -118,8 +118,8 @@ def generate(
         infer.temperature if temperature is None else temperature,
         infer.top_k if top_k is None else top_k,
         infer.top_p if top_p is None else top_p,
-        min_p,
-        repetition_penalty,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
         vocab=min(tokenizer.vocab_size, model.vocab_size),
     )
     most = infer.max_tokens if max_tokens is None else max_tokens

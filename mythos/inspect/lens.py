@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mythos.infer.engine import Cancelled, never
 from mythos.inspect.passes import Steps
 from mythos.models.build import Model
-from mythos.models.cache import Causal, Entries
+from mythos.models.cache import Causal, Entries, within_window
 from mythos.models.recurrent import RecurrentModel
 from mythos.models.rope import Positions
 
@@ -48,15 +48,19 @@ class Lens(NamedTuple):
 
 
 class AsTheyStopped:
-    """Memory of a Coda layer: each position sees the entries that those before it left when they stopped, and its own."""
+    """Memory of a Coda layer: each position sees the entries that those before it left when they stopped, and its own.
 
-    def __init__(self, past: Entries) -> None:
-        self.past = past
+    With a `window` (0: none) it sees that many in all.
+    """
+
+    def __init__(self, past: Entries, window: int) -> None:
+        self.past, self.window = past, window
 
     def write(self, entries: Entries) -> tuple[Entries, Tensor | None, bool]:
         """entries [n, T, …] of n steps → those in view, [n, 2T, …], and the mask [1, 1, T, 2T]."""
         length, device = entries[0].shape[1], entries[0].device
         before = torch.ones(length, length, dtype=torch.bool, device=device).tril(-1)
+        before = before.triu(1 - self.window) if self.window else before
         mask = torch.cat((before, torch.eye(length, dtype=torch.bool, device=device)), dim=1)[None, None]
         both = [torch.cat((old.expand_as(new), new), dim=1) for old, new in zip(self.past, entries, strict=True)]
         return tuple(both), mask, False
@@ -75,12 +79,12 @@ def read_steps(model: Model, steps: Steps, took: Tensor) -> Tensor:
 
 def _coda(model: RecurrentModel, x: Tensor, final: Tensor) -> Tensor:
     """x [N, T, D] through the Coda, as many steps at once as memory allows."""
-    length = x.shape[1]
+    length, window = x.shape[1], model.config.attention_window
     positions = Positions(torch.arange(length, device=x.device), length)
     past: list[Entries] = []
     y = final[None]
     for block in model.coda:
-        memory = Causal()
+        memory = Causal(within_window(y, window))
         y, _ = block(y, positions, memory)
         assert memory.entries is not None
         past.append(memory.entries)
@@ -88,7 +92,7 @@ def _coda(model: RecurrentModel, x: Tensor, final: Tensor) -> Tensor:
     parts = []
     for part in x.split(at_once):
         for block, entries in zip(model.coda, past, strict=True):
-            part, _ = block(part, positions, AsTheyStopped(entries))
+            part, _ = block(part, positions, AsTheyStopped(entries, window))
         parts.append(part)
     return torch.cat(parts)
 

@@ -61,7 +61,7 @@ class Trace:
     attention_entropy: np.ndarray
     """[R, T, H] float32, nats, of the causal distribution actually used; NaN where a row did not compute the token."""
     attention_max: np.ndarray
-    """[T] float32, nats: log(t + 1), the most that attention over t + 1 positions can have."""
+    """[T] float32, nats: log n, the most that attention over the n positions in sight can have: t + 1, or a window."""
     token_loss: np.ndarray
     """[T] float32, nats: −log p(token | tokens before it); NaN for the first."""
     experts: np.ndarray
@@ -127,7 +127,17 @@ class Trace:
             for name in ("tokens", "attention_rows", "steps", "texts"):
                 values[name] = values[name].tolist()
             return cls(**{"halt_p": None, **values})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            EOFError,
+            MemoryError,
+            RuntimeError,
+            BadZipFile,
+        ) as error:
             raise MythosError(f"{path} is no trace: {error}.", "Make one with `mythos trace`.") from None
 
 
@@ -216,7 +226,7 @@ def trace_ids(
         "halt_p": None if found.halt_p is None else _numpy(found.halt_p),
         "attention_rows": recorder.rows,
         "attention_entropy": _entropies(recorder, taken, every),
-        "attention_max": np.log(np.arange(1, len(ids) + 1)).astype(np.float32),
+        "attention_max": most_entropy(len(ids), getattr(model.config, "attention_window", 0)),
         "token_loss": losses_of(logits[0], chunk[0]),
         "experts": np.array(getattr(model.config, "n_experts", 0)),
         "routes": routes,
@@ -231,6 +241,12 @@ def trace_ids(
 
 def _numpy(x: Tensor) -> np.ndarray:
     return x[0].float().cpu().numpy()
+
+
+def most_entropy(length: int, window: int) -> np.ndarray:
+    """[T] float32, nats: of attention spread evenly over every position in sight of each; `window` 0 is all before it."""
+    seen = np.arange(1, length + 1)
+    return np.log(np.minimum(seen, window) if window else seen).astype(np.float32)
 
 
 def losses_of(logits: Tensor, ids: Tensor) -> np.ndarray:

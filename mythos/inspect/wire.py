@@ -60,6 +60,7 @@ def trace_event(trace: Trace, id: str, seconds: float) -> TraceResult:
         exit_signal=lists(trace.exit_signal),
         attention_rows=trace.attention_rows,
         attention_entropy=lists(trace.attention_entropy),
+        attention_max=lists(trace.attention_max),
         token_loss=lists(trace.token_loss),
         experts=int(trace.experts),
         routes=trace.routes.tolist(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from lm_eval.api.instance import Instance
 import mythos
 from mythos.checkpoint import Checkpoint
 from mythos.contract.errors import ConfigError, DataError, MythosError
+from mythos.data.tokenizer import Tokenizer
 from mythos.evals import bits
 from mythos.evals.harness import evaluate_tasks, load_tasks, metrics
 from mythos.evals.harness_model import HarnessModel
 from mythos.infer.exits import make_exit
 from mythos.models.cache import Cache
+from tests.data._foreign import contents
 from tests.fakes.checkpoints import write_checkpoint
 
 KINDS = [("dense", None, "auto"), ("recurrent", 2, "fixed"), ("recurrent", 5, "fixed"), ("recurrent", 6, "kl:0.05")]
@@ -129,6 +132,28 @@ def test_a_long_text_scores_every_token_once(
             expected += token_by_token(checkpoint, window, stop - done, loops, exit)[0]
             done = stop
         assert total == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_task_may_ask_for_samples(checkpoints: dict[str, Checkpoint]) -> None:
+    checkpoint = checkpoints["dense"]
+    model = HarnessModel(checkpoint, WINDOW, None, "auto")
+    drawn = model.answer("def", {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "max_gen_toks": 4})
+    assert isinstance(drawn, str) and model.tokens_run
+    sampling = model.sampling({"temperature": 0.7, "top_k": 5})
+    assert (sampling.temperature, sampling.top_k, sampling.min_p) == (0.7, 5, 0)
+    assert sampling.vocab == checkpoint.tokenizer.vocab_size
+
+
+def test_a_prompt_opens_with_the_token_that_opens_a_text(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(contents("llama3"), encoding="utf-8")
+    tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
+    model = HarnessModel(replace(checkpoints["dense"], tokenizer=tokenizer), WINDOW, None, "auto")
+    assert tokenizer.start != tokenizer.eot
+    assert model.encode_pairs([("def", " add")])[0][0] == [tokenizer.start, *tokenizer.encode("def")]
+    scored: list[list[int]] = []
+    model.score = lambda pairs: [(0.0, True) for pair in pairs if scored.append([*pair[0], *pair[1]]) is None]  # type: ignore[method-assign]
+    model.loglikelihood_rolling(instances("loglikelihood_rolling", ["def"]))
+    assert scored == [[tokenizer.start, *tokenizer.encode("def")]]
 
 
 @pytest.mark.parametrize("family", ["dense", "recurrent"])

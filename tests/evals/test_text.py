@@ -13,12 +13,15 @@ import mythos
 from mythos.checkpoint import Checkpoint
 from mythos.contract.config import SourceConfig
 from mythos.contract.errors import ConfigError, DataError
+from mythos.data.sources import Report
+from mythos.data.tokenizer import Tokenizer
 from mythos.evals import text as module
 from mythos.evals.bits import Evaluation, perplexity
-from mythos.evals.text import evaluate_text, join, sweep_text
+from mythos.evals.text import evaluate_text, join, sweep_text, text_documents
 from mythos.infer.exits import make_exit
 from mythos.models.build import Model
 from mythos.models.cache import Cache
+from tests.data._foreign import contents
 from tests.fakes.checkpoints import write_checkpoint
 
 PLAIN = "def añadir(ß, b):\n    return '👩‍👩‍👧' + ß  # naïve, 漢字\n"
@@ -50,6 +53,15 @@ def token_by_token(
             log_probability = float(output.logits[0, -1].double().log_softmax(-1)[ids[i + 1]])
             found.setdefault(i + 1, (log_probability, float(output.telemetry.loops)))
     return sum(p for p, _ in found.values()), sum(n for _, n in found.values())
+
+
+def test_a_text_opens_as_its_tokenizer_says(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(contents("llama3"), encoding="utf-8")
+    (tmp_path / "a.txt").write_text(PLAIN, encoding="utf-8")
+    tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
+    (document,) = text_documents(files(tmp_path / "a.txt"), tokenizer, Report())
+    assert tokenizer.start != tokenizer.eot
+    assert document.tokens.tolist() == [tokenizer.start, *tokenizer.encode(PLAIN)]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ SLOW, DIE, ESCAPE, FAIL, BIG in a text.
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import re
@@ -119,6 +120,7 @@ def trace(id: str, text: str, loops: int, then: list[int], **_: Any) -> None:
         "signal_name": "" if model["dense"] else "cumulative halting probability",
     }
     fields = {"exit_signal": signal, "attention_rows": rows, "attention_entropy": entropy, "token_loss": loss}
+    fields["attention_max"] = [math.log(t + 1) for t in range(len(tokens))]
     states = states_of(tokens, [2] * len(tokens) if model["dense"] else took, 2 if model["dense"] else max(took))
     ids = {"ids": [100 + t for t in range(len(tokens))], "stopped": [True] * len(tokens)}
     say(

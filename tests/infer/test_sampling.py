@@ -40,7 +40,7 @@ def test_min_p_keeps_what_is_likely_beside_the_likeliest() -> None:
         expected = [p >= min_p * 0.4 * 0.999 for p in P.tolist()]
         assert torch.isfinite(truncate(P.log(), 0, 1.0, min_p)).tolist() == expected
     kept = torch.where(P.log() / 2 >= (P.log() / 2).max() + torch.tensor(0.7).log(), P.sqrt(), 0.0)
-    torch.testing.assert_close(frequencies(Sampling(2.0, 0, 1.0, 0.7)), kept / kept.sum(), atol=0.015, rtol=0)
+    torch.testing.assert_close(frequencies(Sampling(2.0, 0, 1.0, min_p=0.7)), kept / kept.sum(), atol=0.015, rtol=0)
 
 
 def test_the_repetition_penalty_is_that_of_plain_recomputation() -> None:
@@ -72,6 +72,11 @@ def test_any_leading_axes_and_certain_predictions() -> None:
     drawn = sample(logits, Sampling(1.0))
     assert drawn.id.tolist() == [[4] * 3] * 2
     assert float(drawn.entropy.abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("sampling", [Sampling(1.0, top_p=0.0), Sampling(1e-39), Sampling(5e-324), Sampling(1e-39, 3, 0.5)])
+def test_what_leaves_nearly_nothing_to_chance_takes_the_likeliest(sampling: Sampling) -> None:
+    assert int(sample(P.log() + 3.0, sampling).id) == 1
 
 
 def test_ids_beyond_the_tokenizer_are_never_drawn() -> None:

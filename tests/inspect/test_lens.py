@@ -31,6 +31,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("recurrent", "auto", {"halting": "act", "act_remainder": False}),
     ("recurrent", "confidence:0.09", {"attention": "mla"}),
     ("recurrent", "state_delta:0.3", {"coda_layers": 0}),
+    ("recurrent", "confidence:0.09", {"coda_layers": 2, "attention_window": 4}),
 ]
 
 

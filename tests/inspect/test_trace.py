@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("recurrent", "auto", {"halting": "act", "halted_tokens": "run", "n_experts": 0}),
     ("recurrent", "auto", {"halting": "act", "act_remainder": False}),
     ("recurrent", "fixed", {}),
+    ("recurrent", "fixed", {"attention_window": 4}),
     ("recurrent", "confidence:0.09", {}),
     ("recurrent", "kl:0.02", {"attention": "mla", "prelude_layers": 2}),
     ("recurrent", "state_delta:0.3", {"halting": "act"}),
@@ -98,7 +101,8 @@ def test_everything_equals_token_by_token_decoding(
     expected = [-float(log_p[i - 1, ids[i]]) for i in range(1, t)]
     assert np.isnan(found.token_loss[0])
     np.testing.assert_allclose(found.token_loss[1:], expected, atol=2e-5)
-    np.testing.assert_allclose(found.attention_max, np.log(np.arange(1, t + 1)), rtol=1e-6)
+    in_sight = np.minimum(np.arange(1, t + 1), getattr(config, "attention_window", 0) or t)
+    np.testing.assert_allclose(found.attention_max, np.log(in_sight), rtol=1e-6)
 
     prelude, coda = getattr(config, "prelude_layers", 0), getattr(config, "coda_layers", 0)
     assert len(found.attention_rows) == found.attention_entropy.shape[0]
@@ -140,6 +144,17 @@ def test_everything_equals_token_by_token_decoding(
     assert (found.attention_entropy <= found.attention_max[None, :, None] + 1e-5)[
         ~np.isnan(found.attention_entropy)
     ].all()
+
+
+@pytest.mark.parametrize("window", [0, 4])
+def test_even_attention_has_all_the_entropy_there_can_be(tmp_path: Path, window: int) -> None:
+    checkpoint = mythos.load(write_checkpoint(tmp_path / "model", "recurrent", attention_window=window))
+    for name, parameter in checkpoint.model.named_parameters():
+        if ".q" in name:
+            torch.nn.init.zeros_(parameter)
+    found = trace(checkpoint, TEXT, exit="fixed")
+    share = found.attention_entropy[:, 1:] / found.attention_max[1:, None]
+    np.testing.assert_allclose(share, 1.0, atol=1e-5)
 
 
 def test_signals_stop_where_tokens_stopped(case: tuple[Checkpoint, str]) -> None:
@@ -210,7 +225,11 @@ def test_saves_and_loads(act: Checkpoint, exit: str, tmp_path: Path) -> None:
         assert type(other) is type(value), name
         np.testing.assert_array_equal(np.asarray(other), np.asarray(value))
     (tmp_path / "broken").write_bytes((tmp_path / "a trace").read_bytes()[:-100])
-    for path in ("broken", "missing"):
+    huge = io.BytesIO()
+    np.lib.format.write_array_header_1_0(huge, {"descr": "<f8", "fortran_order": False, "shape": (1 << 48,)})
+    with zipfile.ZipFile(tmp_path / "huge", "w") as file:
+        file.writestr("ids.npy", huge.getvalue())
+    for path in ("broken", "missing", "huge"):
         with pytest.raises(MythosError, match="is no trace"):
             Trace.load(tmp_path / path)
 

@@ -151,7 +151,8 @@ def result(**changes: Any) -> TraceResult:
     fields: dict[str, Any] = {
         "id": "1", "tokens": ["a", "b"], "loops": [2, 2], "max_loops": 2, "exit": "fixed", "signal_name": "",
         "exit_signal": [[None, None], [None, None]], "attention_rows": ["loop 1"], "attention_entropy": [[[0.0], [0.5]]],
-        "token_loss": [None, 1.0], "seconds": 0.1, "ids": [1, 2], "stopped": [True, True], "experts": 0,
+        "attention_max": [0.0, math.log(2)], "token_loss": [None, 1.0], "seconds": 0.1, "ids": [1, 2],
+        "stopped": [True, True], "experts": 0,
         "routes": [[[], []], [[], []]], "gates": [[[], []], [[], []]], "steps": ["loop 1", "loop 2"],
         "state_norm": [[1.0, 2.0], [1.0, 2.0]], "step_size": [[0.5, 0.1], [0.5, 0.1]], "lens": LENS,
     }  # fmt: skip

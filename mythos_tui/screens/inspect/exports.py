@@ -81,7 +81,7 @@ def save_npz(path: Path, trace: Trace, source: Source) -> None:
     numbers = {
         "exit_signal": trace.signal,
         "attention_entropy": trace.entropy,
-        "attention_max": trace.most_entropy(),
+        "attention_max": trace.most_entropy,
         "token_loss": trace.loss,
         "gates": trace.gates,
         "state_norm": trace.norm,

@@ -183,7 +183,7 @@ def _entropy(text: Text, look: Look, room: int) -> None:
     trace = look.trace
     if not trace.rows or not trace.heads:
         return
-    value, most = float(trace.entropy[look.row, look.token, look.head]), math.log(look.token + 1)
+    value, most = float(trace.entropy[look.row, look.token, look.head]), float(trace.most_entropy[look.token])
     text.append("attention entropy\n", "bold")
     text.append(crop(f"{visible(trace.rows[look.row])} · head {look.head + 1}", WIDTH) + "\n", "dim")
     share = f" ({value / most:.0%})" if most > 0 else ""

@@ -58,8 +58,8 @@ class Lens:
 
 @dataclass(frozen=True)
 class Trace:
-    """What the worker saw inside. signal (T, L), entropy (R, T, H) in nats, loss (T,) in nats, loops (T,), routes and gates
-    (T, L, k), norm (RMS) and change (relative) of the state (T, N)."""
+    """What the worker saw inside. signal (T, L), entropy (R, T, H) and the most that it can be (T,) in nats, loss (T,) in nats,
+    loops (T,), routes and gates (T, L, k), norm (RMS) and change (relative) of the state (T, N)."""
 
     tokens: tuple[str, ...]
     ids: Whole
@@ -71,6 +71,7 @@ class Trace:
     signal: Floats
     rows: tuple[str, ...]
     entropy: Floats
+    most_entropy: Floats
     loss: Floats
     experts: int
     routes: Whole
@@ -98,6 +99,7 @@ class Trace:
             signal=floats(result.exit_signal, (count, loops)),
             rows=tuple(result.attention_rows),
             entropy=floats(result.attention_entropy, (len(result.attention_rows), count, heads)),
+            most_entropy=floats(result.attention_max, (count,)),
             loss=floats(result.token_loss, (count,)),
             experts=result.experts,
             routes=whole(result.routes, (count, loops, k)),
@@ -141,20 +143,16 @@ class Trace:
         most = float(finite.max()) if finite.size else 1.0
         return min(0.0, float(finite.min()) if finite.size else 0.0), most or 1.0
 
-    def most_entropy(self) -> Floats:
-        """(T,): log(t + 1), the entropy of attention spread evenly over all t + 1 positions in sight."""
-        return np.log(np.arange(len(self.tokens)) + 1.0)
-
     def attention(self, relative: bool) -> Floats:
         """(R, T, H) in nats, or as a share of its maximum (none for the first token, whose maximum is 0)."""
         if not relative:
             return self.entropy
-        most = self.most_entropy()[None, :, None]
+        most = self.most_entropy[None, :, None]
         return np.divide(self.entropy, most, out=np.full_like(self.entropy, np.nan), where=most > 0)
 
     def attention_scale(self, relative: bool) -> tuple[float, float]:
         """One scale for all rows and tokens, so that colours can be compared between views."""
-        return (0.0, 1.0) if relative else (0.0, max(0.1, float(self.most_entropy().max(initial=0.0))))
+        return (0.0, 1.0) if relative else (0.0, max(0.1, float(self.most_entropy.max(initial=0.0))))
 
     def exit_point(self) -> tuple[float, float]:
         """(mean loops, mean loss) of the predictions of all tokens but the first."""
