@@ -25,9 +25,9 @@ def ask(
 ) -> None:
     """Accuracy per task, as hard as in training and harder, at each depth; then with the exit rule: loops and their correlation.
 
-    The questions are in no corpus. `right` counts characters, `whole` the questions that are answered right from the first
-    character to the last. `executed` are mean loops over all tokens of a question; the correlation is Spearman's, between the
-    loops of a character and its difficulty.
+    `seen` is the share of the questions that its corpus has a line of: of easy ones there are few. `right` counts characters,
+    `whole` the questions that are answered right from the first character to the last. `executed` are mean loops over all
+    tokens of a question; the correlation is Spearman's, between the loops of a character and its difficulty.
     """
     import mythos
     from mythos.models.recurrent import RecurrentModel
@@ -41,7 +41,7 @@ def ask(
         print_json({"checkpoint": str(loaded.path), "rows": rows})
         return
     print(
-        f"{'task':<10} {'questions':<9}"
+        f"{'task':<10} {'questions':<9}{'seen':>5}"
         + "".join(f"{n:>7}×" for n in depths)
         + f"  {'exit rule':<16}{'right':>7}{'whole':>8}{'executed':>10}{'correlation':>13}"
     )
@@ -50,7 +50,7 @@ def ask(
         stopped = (
             f"{100 * row['stopped']:6.1f}%{100 * row['whole']:7.1f}%{row['executed']:10.2f}{row['correlation']:13.3f}"
         )
-        print(f"{row['task']:<10} {row['split']:<9}{accuracies}  {row['exit']:<16}{stopped}")
+        print(f"{row['task']:<10} {row['split']:<9}{row['seen']:5.0%}{accuracies}  {row['exit']:<16}{stopped}")
 
 
 def _depths(loops: str) -> list[int]:
@@ -66,16 +66,16 @@ def _depths(loops: str) -> list[int]:
 def _rows(loaded: Any, names: str, depths: list[int], exit: str | None, count: int) -> list[dict[str, Any]]:
     from mythos.data.tasks import find_tasks
     from mythos.infer.exits import make_exit
-    from mythos.study.measure import answer, questions
+    from mythos.study.measure import answer, lines_of, questions
 
-    rule, rows = exit or loaded.config.infer.exit, []
+    rule, rows, corpus = exit or loaded.config.infer.exit, [], lines_of(loaded.config.data)
     for task in dict.fromkeys(task for task, _ in find_tasks(names)):
         for split, difficulties in (("trained", task.trained), ("harder", task.harder)):
             asked = questions(task, difficulties, count, loaded.path / "tokenizer.json")
             found = [answer(loaded.model, asked, n).beyond(difficulties.start) for n in depths]
             stopped = answer(loaded.model, asked, depths[-1], make_exit(rule, loaded.model.config))
             stopped = stopped.beyond(difficulties.start)
-            row: dict[str, Any] = {"task": task.name, "split": split, "loops": depths}
+            row: dict[str, Any] = {"task": task.name, "split": split, "seen": asked.seen(corpus), "loops": depths}
             row |= {"accuracy": [one.accuracy for one in found]}
             row |= {"exit": rule, "stopped": stopped.accuracy, "whole": stopped.whole, "executed": stopped.executed}
             rows.append(row | {"correlation": stopped.correlation})

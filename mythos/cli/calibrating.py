@@ -101,7 +101,7 @@ def print_calibration(found: Calibration) -> None:
     for rule in found.rules:
         point = rule.point
         print(
-            f"{rule.exit:<22}{point.mean_loops:>6.2f}{rule.loss_added:>+11.4f}{point.accuracy:>8.1%}"
+            f"{rule.title:<22}{point.mean_loops:>6.2f}{rule.loss_added:>+11.4f}{point.accuracy:>8.1%}"
             f"{quantity(point.flops):>9}{point.loops_saved:>14.0%}{point.flops_saved:>7.0%}"
         )
     print()

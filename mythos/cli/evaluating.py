@@ -154,11 +154,12 @@ def on_held_out(checkpoint: Checkpoint, as_json: bool, **settings: Any) -> None:
     if as_json:
         print_json({"checkpoint": str(checkpoint.path), **result})
         return
+    packed = result["gzip_bits_per_byte"]
     print_rows(
         ("held-out documents", f"{result['documents']:,}"),
         *shared_rows(result),
         ("  a bigram model", f"{result['bigram_bits_per_byte']:.4f}"),
-        ("  gzip -9 per file", f"{result['gzip_bits_per_byte']:.4f}"),
+        *([] if packed is None else [("  gzip -9 per file", f"{packed:.4f}")]),
     )
 
 

@@ -40,13 +40,9 @@ class Bigram:
         direct = (counts - _discount(counts, self._discounts)) / np.maximum(self._totals[first], 1)
         return np.asarray(direct + self._backoff[first] * self.unigram[second])
 
-    def nats(self, documents: Iterable[np.ndarray]) -> float:
-        """Total surprise of every token after the first of each document: exactly the tokens that `evaluate` scores."""
-        total = 0.0
-        for document in documents:
-            if len(document) > 1:
-                total -= float(np.log(self.probability(document[:-1], document[1:])).sum())
-        return total
+    def nats(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+        """Total surprise of tokens, given those before them (see `bits.scored_pairs`)."""
+        return -sum(float(np.log(self.probability(before, after)).sum()) for before, after in pairs)
 
 
 def count_pairs(documents: Iterable[np.ndarray], vocab_size: int) -> tuple[np.ndarray, np.ndarray]:

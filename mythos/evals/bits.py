@@ -159,6 +159,16 @@ def pad(
     return inputs, targets
 
 
+def scored_pairs(documents: Sequence[HeldOutDocument], context: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of each window, the tokens that `evaluate` scores, int64 [n], and those before them, as the text has them."""
+    answers = documents[0].answers
+    for piece in windows(documents, context):
+        ids = np.asarray(piece, dtype=np.int64)
+        before, after = ids[:-1], ids[1:]
+        asked = answers.ask(before[None], after[None])[1][0] != IGNORED if answers else slice(None)
+        yield before[asked], after[asked]
+
+
 @torch.no_grad()
 def evaluate(
     model: Model,

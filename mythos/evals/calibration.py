@@ -47,6 +47,11 @@ class Calibrated:
         """As `--exit` takes it."""
         return self.rule if self.rule in ("fixed", "act") else label(self.rule, self.point.threshold)
 
+    @property
+    def title(self) -> str:
+        """The rule with its threshold, which ACT has in the model's configuration."""
+        return label(self.rule, self.point.threshold)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -63,6 +68,11 @@ class Calibration:
     rules: tuple[Calibrated, ...]
     default: str
     gate: Halt | None
+
+    @property
+    def act_threshold(self) -> float | None:
+        """At which ACT was measured; None where the model has none, or no threshold kept to the target."""
+        return next((rule.point.threshold for rule in self.rules if rule.rule == "act"), None)
 
 
 class _Half:

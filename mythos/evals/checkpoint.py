@@ -16,7 +16,7 @@ from mythos.data.loader import HeldOutDocument
 from mythos.data.prepare import find, prepare
 from mythos.data.shards import Corpus
 from mythos.evals.bigram import Bigram
-from mythos.evals.bits import bits_per_byte, choose_documents, evaluate
+from mythos.evals.bits import bits_per_byte, choose_documents, evaluate, scored_pairs
 from mythos.evals.depth import Sweep, check, sweep
 from mythos.infer.exits import make_exit
 
@@ -39,7 +39,8 @@ def evaluate_checkpoint(
 ) -> dict[str, Any]:
     """Bits per byte of the model, of a bigram model fitted to the training documents, and of gzip −9 per document.
 
-    All held-out documents unless `max_tokens` is given; all three numbers are over the same tokens. `progress` gets
+    All held-out documents unless `max_tokens` is given; all three numbers are over the same tokens, but where only answers are
+    asked for there is none of gzip, which cannot tell them from the rest. `progress` gets
     (stage, done, total). `loops` and `exit` default to those of the model itself, not to the chat defaults that the
     checkpoint carries. Raises MythosError where the sources are missing or the rule does not fit.
     """
@@ -48,10 +49,11 @@ def evaluate_checkpoint(
     rule = make_exit(exit, config.model)
     corpus = own_corpus(checkpoint, lambda done, total: tell("encode", done, total))
     documents = choose_documents(corpus.split("held_out"), max_tokens, tokenizer.byte_lengths)
+    context = min(config.model.context, config.train.sequence)
     result = evaluate(
         checkpoint.model,
         documents,
-        context=min(config.model.context, config.train.sequence),
+        context=context,
         n_loops=loops or None,
         exit=rule,
         progress=lambda done, total: tell("evaluate", done, total),
@@ -62,8 +64,8 @@ def evaluate_checkpoint(
     return {
         "bits_per_byte": result.bits_per_byte,
         "loss": result.loss,
-        "bigram_bits_per_byte": bits_per_byte(bigram.nats(document.tokens for document in documents), result.bytes),
-        "gzip_bits_per_byte": gzip_bits_per_byte(documents, tokenizer),
+        "bigram_bits_per_byte": bits_per_byte(bigram.nats(scored_pairs(documents, context)), result.bytes),
+        "gzip_bits_per_byte": None if documents[0].answers else gzip_bits_per_byte(documents, tokenizer),
         "tokens": result.tokens,
         "documents": result.documents,
         "bytes": result.bytes,
@@ -128,10 +130,15 @@ def gzip_bits_per_byte(documents: list[HeldOutDocument], tokenizer: Tokenizer) -
 
 
 def save_calibrated(checkpoint: Checkpoint, found: Calibration, target: Path) -> Path:
-    """Write the checkpoint with the gate that was fitted and the best rule as its default. Raises CheckpointError."""
+    """Write the checkpoint with the gate that was fitted, or ACT's threshold, and the best rule as its default.
+
+    Raises CheckpointError.
+    """
     from mythos.checkpoint import save_as
 
     config = checkpoint.config
     calibrated = tuple(rule.exit for rule in found.rules if rule.rule != "act")
     infer = config.infer.model_copy(update={"exit": found.default, "loops": found.loops, "calibrated": calibrated})
-    return save_as(checkpoint, target, config.model_copy(update={"model": checkpoint.model.config, "infer": infer}))
+    act = {} if found.act_threshold is None else {"act_threshold": found.act_threshold}
+    model = checkpoint.model.config.model_copy(update=act)
+    return save_as(checkpoint, target, config.model_copy(update={"model": model, "infer": infer}))

@@ -68,7 +68,7 @@ def gather(sources: Sequence[str], runs: Path, count: str = "total") -> Points:
     for source in sources:
         path = Path(source)
         if path.suffix.lower() in (".csv", ".json"):
-            found.points += read_csv(path) if path.suffix.lower() == ".csv" else read_json_points(path)
+            found.points += read_csv(path) if path.suffix.lower() == ".csv" else read_json_points(path, count)
             continue
         for run in runs_of(source, runs):
             try:
@@ -143,10 +143,11 @@ def _point(path: Path, line: int, row: list[str], places: dict[str, int]) -> Poi
     return Point((row[named].strip() if named < len(row) else "") or f"line {line}", n, d, loss)
 
 
-def read_json_points(path: Path) -> list[Point]:
-    """Points of a file that `mythos scaling fit --json` printed."""
+def read_json_points(path: Path, count: str) -> list[Point]:
+    """Points of a file that `mythos scaling fit --json` printed, where it counted N as `count` says, or did not tell."""
     try:
-        points = json.loads(path.read_text(encoding="utf-8"))["points"]
+        fit = json.loads(path.read_text(encoding="utf-8"))
+        points, counted = fit["points"], fit.get("count", count)
         found = [Point(str(p["name"]), *(float(p[key]) for key in ("n", "d", "loss"))) for p in points]
         if any(not 0 < value < MOST for p in found for value in (p.n, p.d, p.loss)):
             raise ValueError("a value is not a number above 0")
@@ -156,6 +157,8 @@ def read_json_points(path: Path) -> list[Point]:
         raise ScalingError(
             f"{path} is no fit: {type(error).__name__}: {error}.", "Write one: mythos scaling fit … --json > fit.json"
         ) from None
+    if counted != count:
+        raise ScalingError(f"N in {path} is {counted}, here {count}.", f"Add --count {counted}.")
     return found
 
 

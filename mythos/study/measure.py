@@ -5,6 +5,7 @@ B examples, T positions. An example is a row of its own, after another line, as 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mythos.contract.config import DataConfig
 from mythos.data.answers import IGNORED, Answers
+from mythos.data.sources import documents
 from mythos.data.tasks import Task, examples
 from mythos.data.tokenizer import Tokenizer
 from mythos.models.halting import ExitRule
@@ -24,21 +27,37 @@ BEYOND_TRAINING = 7_000_000
 
 @dataclass(frozen=True)
 class Questions:
-    """inputs, targets [B, T] (IGNORED where nothing is asked), difficulty [B, T] of what is asked, `within` [B, T] the text."""
+    """inputs, targets [B, T] (IGNORED where nothing is asked), difficulty [B, T] of what is asked, `within` [B, T] the text,
+    and the `lines` [B] themselves."""
 
     inputs: Tensor
     targets: Tensor
     difficulty: Tensor
     within: Tensor
+    lines: tuple[str, ...]
 
     @property
     def asked(self) -> Tensor:
         """[B, T]: where a character of known difficulty is to be told."""
         return self.difficulty >= 0
 
+    def seen(self, corpus: Set[str]) -> float:
+        """The share of them that are `lines_of` a corpus: of short ones there are few, and it may hold all."""
+        return sum(_as_shown(line) in corpus for line in self.lines) / len(self.lines)
+
+
+def lines_of(data: DataConfig) -> set[str]:
+    """All lines of a corpus, training's and held-out ones, whichever way they ask for what they ask."""
+    texts = (document.text for source in data.sources for document in documents(source))
+    return {_as_shown(line) for text in texts for line in text.splitlines()}
+
+
+def _as_shown(line: str) -> str:
+    return line.replace("?", "=")
+
 
 def questions(task: Task, difficulties: range, count: int, tokenizer: Path) -> Questions:
-    """`count` examples that no corpus holds, difficulties drawn evenly."""
+    """`count` examples drawn apart from those of any corpus, difficulties drawn evenly."""
     encoder, answers = Tokenizer.load(tokenizer), Answers(tokenizer)
     made = list(examples(task, difficulties, count, (BEYOND_TRAINING,)))
     before = [f"\n{example.text}\n" for example in examples(task, range(1, 3), count, (BEYOND_TRAINING, 1))]
@@ -57,6 +76,7 @@ def questions(task: Task, difficulties: range, count: int, tokenizer: Path) -> Q
         torch.where(asked >= 0, torch.from_numpy(targets), IGNORED),
         asked,
         torch.from_numpy(within[:, 1:]),
+        tuple(example.text for example in made),
     )
 
 

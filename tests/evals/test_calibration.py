@@ -71,6 +71,19 @@ def test_the_checkpoint_stops_by_it(calibrated: tuple) -> None:
     assert 1 <= token.loops <= 6
 
 
+def test_what_act_was_measured_at_is_what_the_checkpoint_does(tmp_path: Path) -> None:
+    checkpoint = mythos.load(write_checkpoint(tmp_path / "model", a_max=0.3, halting="act"))
+    found = calibrate(checkpoint.model, DOCUMENTS, C, 5.0, loops=6, only=("act",))
+    (rule,) = found.rules
+    assert rule.title == f"act {rule.point.threshold:g}" and found.default == "act"
+    saved = mythos.load(save_calibrated(checkpoint, found, tmp_path / "calibrated")).model
+    assert isinstance(saved.config, RecurrentConfig) and saved.config.act_threshold == rule.point.threshold < 0.9
+    other = [HeldOutDocument(str(i), document.tokens, 0) for i, document in enumerate(DOCUMENTS[1::2])]
+    again = evaluate(saved, other, context=C, n_loops=6, exit=make_exit(found.default, saved.config))
+    assert again.mean_loops == pytest.approx(rule.point.mean_loops)
+    assert again.loss - found.loss == pytest.approx(rule.loss_added, abs=1e-6)
+
+
 def test_the_probe_learns_what_can_be_told_of_a_state() -> None:
     """Also where one plane does not do: the sure ones lie on both sides."""
     model = tiny_model("recurrent", a_max=0.3)

@@ -57,10 +57,15 @@ def tiny_tokenizer() -> Tokenizer:
 
 
 def write_checkpoint(
-    directory: Path, family: str = "recurrent", infer: Any = None, data: Any = None, **settings: Any
+    directory: Path,
+    family: str = "recurrent",
+    infer: Any = None,
+    data: Any = None,
+    tokenizer: Tokenizer | None = None,
+    **settings: Any,
 ) -> Path:
     """A whole checkpoint directory of a random model with a tied head, at step 7."""
-    tokenizer = tiny_tokenizer()
+    tokenizer = tokenizer or tiny_tokenizer()
     settings = {"vocab_size": tokenizer.vocab_size, **settings}
     model = tiny_model(family, **settings)
     with torch.no_grad():

@@ -64,11 +64,11 @@ def test_a_table_that_is_none(tmp_path: Path) -> None:
 def test_points_of_an_earlier_fit(tmp_path: Path) -> None:
     path = tmp_path / "fit.json"
     path.write_text(json.dumps({"points": [{"name": "a", "n": 1, "d": 2, "loss": 3, "fitted": 3.1}]}))
-    assert read_json_points(path) == [Point("a", 1, 2, 3)]
+    assert read_json_points(path, "total") == [Point("a", 1, 2, 3)]
     for broken in ("{", '{"points": 3}', '{"points": [{"name": "a", "n": 0, "d": 2, "loss": 3}]}'):
         path.write_text(broken)
         with pytest.raises(ScalingError, match="is no fit"):
-            read_json_points(path)
+            read_json_points(path, "total")
 
 
 def finish(
@@ -124,3 +124,12 @@ def test_repeated_text_is_remarked(tmp_path: Path) -> None:
 def test_a_run_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run 'ghost'"):
         gather(["ghost"], tmp_path)
+
+
+def test_a_fit_of_other_counts_does_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps({"points": [{"name": "a", "n": 1, "d": 2, "loss": 3}], "count": "non-embedding"}))
+    assert gather([str(path)], tmp_path, "non-embedding").points == [Point("a", 1, 2, 3)]
+    with pytest.raises(ScalingError, match=r"is non-embedding, here total\. Add --count non-embedding") as refused:
+        gather([str(path)], tmp_path)
+    assert refused.value.hint

@@ -12,10 +12,11 @@ import torch
 from typer.testing import CliRunner
 
 from mythos.cli.app import app
+from mythos.contract.config import DataConfig
 from mythos.data.answers import BYTES, IGNORED
-from mythos.data.tasks import TASKS
+from mythos.data.tasks import TASKS, examples
 from mythos.data.tokenizer import Tokenizer
-from mythos.study.measure import Answered, answer, questions
+from mythos.study.measure import Answered, answer, lines_of, questions
 from mythos.study.summary import groups, halting_holds, interval, told
 from tests.fakes.checkpoints import tiny_model
 
@@ -40,6 +41,17 @@ def test_a_difficulty_stands_at_the_token_that_predicts_its_answer(tokenizer: Pa
             if d >= 0 and name == "shells":
                 assert loaded.token_text(token) == "?" and loaded.token_text(target) in "ABC" and d == steps
         assert "?." in text or name == "addition"
+
+
+def test_questions_that_a_corpus_holds_are_told(tokenizer: Path) -> None:
+    data = DataConfig(source="synthetic", task="parity,sums", max_documents=20, task_ends=True, answers_only=True)
+    corpus = lines_of(data)
+    texts = [example.text for example in examples(TASKS["parity"], TASKS["parity"].trained, 50, (0, 0))]
+    assert len(corpus) > 100 and all(text.replace("?", "=") in corpus for text in texts)
+    asked = questions(TASKS["sums"], TASKS["sums"].trained, 40, tokenizer)
+    assert asked.lines[0] in Tokenizer.load(tokenizer).decode(asked.inputs[0].tolist()) + asked.lines[0][-1]
+    assert asked.seen(set()) == 0 and asked.seen({line.replace("?", "=") for line in asked.lines[:10]}) >= 0.25
+    assert questions(TASKS["sums"], TASKS["sums"].harder, 40, tokenizer).seen(corpus) == 0
 
 
 def test_answers_count_what_was_right_and_what_was_executed(tokenizer: Path) -> None:
