@@ -42,6 +42,29 @@ def _below(hashes: np.ndarray, percent: float) -> np.ndarray:
     return np.asarray(hashes < np.uint64(math.ceil(percent / 100 * 2.0**64)))
 
 
+def part_texts(held: np.ndarray, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave no text in both splits: which are held out now, and which training documents repeat one of those; bool [N] both.
+
+    `held` is bool [N] with a training document in it, `digests` of the texts are uint8 [N, 16]. Where every training
+    document repeats a held-out one, the first one's text is no longer held out: of a single text, nothing is.
+    """
+    texts = np.ascontiguousarray(digests).view("V16")[:, 0]
+    twins = _repeat(texts, held)
+    if (held | twins).all():
+        held = held & (texts != texts[np.argmin(held)])
+        twins = _repeat(texts, held)
+    return held, twins
+
+
+def _repeat(texts: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """bool [N]: is not held out, but its text is."""
+    ours = np.sort(texts[held])
+    if not len(ours):
+        return held
+    at = np.minimum(np.searchsorted(ours, texts), len(ours) - 1)
+    return ~held & np.asarray(ours[at] == texts)
+
+
 def copies(hashes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """int64 [N]: how often documents appear at the weights float64 [N]; what is left of a whole number decides by hash.
 

@@ -85,11 +85,14 @@ class Tokenizer:
         Raises CheckpointError if it is missing, damaged or of another kind.
         """
         try:
-            backend = Backend.from_file(str(path))
-        except Exception as error:  # the library raises plain Exception
+            return cls(Backend.from_file(str(path)), Path(path).parent)
+        except CheckpointError:
+            raise
+        except BaseException as error:  # the library raises plain Exception, and a panic of its Rust is not even one
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             hint = "Copy it again from its source, or delete the prepared corpus so that it is built anew."
             raise CheckpointError(f"Cannot read the tokenizer {path}: {error}.", hint) from error
-        return cls(backend, Path(path).parent)
 
     def to_json(self) -> str:
         """Contents of a `tokenizer.json` that tells by itself what opens and ends a text, without settings beside it."""

@@ -101,7 +101,10 @@ class Frame:
 
 
 def read_frame(backend: Backend, folder: Path | None = None) -> Frame:
-    """What Hugging Face's settings in `folder` say, else the file's own template, else a well-known name of an end."""
+    """What Hugging Face's settings in `folder` say, else the file's own template, else a well-known name of an end.
+
+    Raises CheckpointError for a template with ids that no token has.
+    """
     template = _template(backend)
     said = _settings(folder / "tokenizer_config.json") if folder else {}
     opening, end = template.opening, _named(backend, said.get("eos_token"))
@@ -125,6 +128,12 @@ def write_frame(backend: Backend, frame: Frame) -> None:
 def _template(backend: Backend) -> Frame:
     """Read off two texts in a row: what opens the first, and what stands between them beside the second's opening."""
     pair = backend.encode("a", "a")
+    tokens, last = backend.get_vocab_size(), max(pair.ids, default=0)
+    if last >= tokens:
+        raise CheckpointError(
+            f"The tokenizer's template puts id {last} beside a text, but there are {tokens:,} tokens.",
+            "Its file is damaged: copy it again from its source.",
+        )
     at = pair.sequence_ids
     if 0 not in at or 1 not in at:
         return Frame(None, None)

@@ -61,13 +61,26 @@ def read_object(path: Path, ignore: tuple[str, ...] = ()) -> Any:
 
 
 def find_weights(found: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict in what `path` held, wrappers' prefixes taken off. Raises CheckpointError."""
+    """The state dict in what `path` held, wrappers' prefixes taken off.
+
+    Raises CheckpointError, also for tensors without numbers, sparse ones, and ones whose few numbers stand for many.
+    """
     for _ in HOLDERS:
         if isinstance(found, dict):
             found = next((found[key] for key in HOLDERS if key in found), found)
     if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
         raise CheckpointError(f"{path} holds no state dict, neither at its top nor under {', '.join(HOLDERS)}.", PLAIN)
+    if odd := [str(name) for name, tensor in found.items() if not _is_whole(tensor)]:
+        raise CheckpointError(f"{path} does not hold every number of {odd[0]}, and only whole tensors are read.", PLAIN)
     return {WRAPPERS.sub("", str(name)): tensor for name, tensor in found.items()}
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether each of its elements lies in memory on its own: a tiny file can else claim more than any memory holds."""
+    if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_nested or tensor.is_quantized or tensor.is_meta:
+        return False
+    held = tensor.layout is torch.strided and tensor.untyped_storage().nbytes()
+    return tensor.numel() * tensor.element_size() <= held
 
 
 def _load_pickle(path: Path, ignore: tuple[str, ...]) -> Any:

@@ -7,7 +7,6 @@ takes the characters of a special token, such as `<|endoftext|>`, for that token
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -62,7 +61,8 @@ def export_gguf(source: Path, target: Path, dtype: str = "f16") -> GGUFExport:
     with _replacing(target) as temporary:
         write_file(temporary, name, config, vocabulary, tensors, kinds, dtype)
         write_atomic(modelfile, _modelfile(target.name, checkpoint.config.infer, config.context))
-    return GGUFExport(target, modelfile, len(tensors), target.stat().st_size, _remarks(vocabulary, kinds, dtype))
+    remarks = _remarks(vocabulary, kinds, dtype) + _lost_stops(checkpoint.config.infer)
+    return GGUFExport(target, modelfile, len(tensors), target.stat().st_size, remarks)
 
 
 def _check_target(target: Path) -> Path:
@@ -127,9 +127,29 @@ def _modelfile(name: str, infer: InferConfig, context: int) -> str:
         "num_ctx": context,
         "num_predict": infer.max_tokens,
     }
-    lines = [*settings.items(), *(("stop", json.dumps(stop, ensure_ascii=False)) for stop in infer.stop)]
+    stops = [stop for stop in infer.stop if stop and not _obstacle(stop)]
+    lines = [*settings.items(), *(("stop", _quoted(stop)) for stop in stops)]
     parameters = "".join(f"PARAMETER {key} {value}\n" for key, value in lines)
     return f'{MODELFILE}FROM ./{name}\nTEMPLATE """{{{{ .Prompt }}}}"""\n{parameters}'
+
+
+def _quoted(text: str) -> str:
+    """As Ollama reads it: there are no escapes, and all between the quotes counts (its parser/parser.go, `unquote`)."""
+    quotes = '"""' if '"' in text else '"'
+    return f"{quotes}{text}{quotes}"
+
+
+def _obstacle(text: str) -> str:
+    """What in a text Ollama would not read as it is, even in quotes; "" for nothing."""
+    if '"""' in text:
+        return "three quotes in a row may end it early"
+    dropped = next((char for char in text if not char.isprintable() and char not in "\n\r\t"), None)
+    return f"Ollama drops U+{ord(dropped):04X}" if dropped else ""
+
+
+def _lost_stops(infer: InferConfig) -> list[str]:
+    obstacles = {stop: why for stop in infer.stop if (why := _obstacle(stop))}
+    return [f"The Modelfile does not have the stop text {stop!r}: {why}." for stop, why in obstacles.items()]
 
 
 def _remarks(vocabulary: Vocabulary, kinds: dict[str, GGMLQuantizationType], dtype: str) -> list[str]:

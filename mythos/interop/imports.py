@@ -30,7 +30,7 @@ class Imported:
 
 
 def check_tensors(found: dict[str, Tensor], wanted: dict[str, list[int]], fault: str) -> None:
-    """Raises CheckpointError unless names and shapes are those that are wanted, and all numbers finite."""
+    """Raises CheckpointError unless names and shapes are those that are wanted, and all numbers finite in float32."""
     faults = []
     if missing := [name for name in wanted if name not in found]:
         faults.append(f"it lacks {some(missing)}")
@@ -41,8 +41,16 @@ def check_tensors(found: dict[str, Tensor], wanted: dict[str, list[int]], fault:
         faults.append(some([f"{name} is {shapes[name]} instead of {wanted[name]}" for name in odd]))
     if faults:
         raise CheckpointError(f"{fault}: {'; '.join(faults)}.", "Name the configuration that belongs to the weights.")
-    if bad := [n for n, t in found.items() if t.dtype not in (*DTYPES, torch.float64) or not bool(t.isfinite().all())]:
+    if bad := [name for name, tensor in found.items() if not _is_finite(tensor)]:
         raise CheckpointError(f"{fault}: {some(bad)} must hold finite numbers.", "Name weights that are whole.")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether it holds numbers of a kind that is known, and they stay finite in the precision that they are kept in."""
+    if tensor.dtype not in (*DTYPES, torch.float64):
+        return False
+    kept = tensor.float() if tensor.dtype == torch.float64 else tensor
+    return bool(kept.isfinite().all())
 
 
 def write_import(

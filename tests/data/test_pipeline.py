@@ -60,6 +60,50 @@ def test_a_mixture_moves_no_document_to_the_other_split(tmp_path: Path) -> None:
     assert set(alone.split("held_out").identities) == {name for name in held if name < "030"}
 
 
+@pytest.mark.parametrize("weight", [1.0, 2.5, 0.5])
+def test_a_file_of_two_sources_is_not_trained_on_where_it_is_held_out(tmp_path: Path, weight: float) -> None:
+    """It has another identity in each of them, so that either may be held out."""
+    write_texts(tmp_path / "all/sub", 60)
+    write_texts(tmp_path / "all", 20, first=60)
+    sources = files(tmp_path / "all"), files(tmp_path / "all/sub", weight=weight)
+    corpus = prepare(config(tmp_path / "cache", *sources), 300)
+    train, held = texts_of(corpus, "train"), texts_of(corpus, "held_out")
+    assert len({text for _, text in train + held}) == 80
+    assert not {text for _, text in train} & {text for _, text in held}
+    names = [f"files:sub/{i:03d}.txt" for i in range(60)] + [f"files:{i:03d}.txt" for i in range(60, 80)]
+    names += [f"files~2:{i:03d}.txt" for i in range(60)]
+    assert sorted(name for name, _ in held) == sorted(n for n in names if is_held_out(n.partition(":")[2], 20.0))
+    twins = dropped(corpus)["mixture", "held-out text"]
+    lost = dropped(corpus).get(("mixture", "weight"), 0)
+    assert 0 < twins == len(names) - len(held) - lost - len({name for name, _ in train})
+
+
+def test_a_single_source_keeps_its_copies_of_a_text(tmp_path: Path) -> None:
+    folder = write_texts(tmp_path / "a", 30)
+    for path in list(folder.iterdir()):
+        path.with_name(f"again-{path.name}").write_text(path.read_text())
+    corpus = prepare(config(tmp_path / "cache", files(folder)), 300)
+    assert len(documents_of(corpus)) == 60 and not dropped(corpus)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_mixture_whose_every_text_is_held_out_too_has_both_splits(tmp_path: Path, count: int) -> None:
+    """One text is then trained on and held out nowhere; a single one is cut in two."""
+    names = [f"{i}.txt" for i in range(60)]
+    for folder, held in (("one", False), ("two", True)):
+        (tmp_path / folder).mkdir()
+        for i, name in enumerate([name for name in names if is_held_out(name, 20.0) == held][:count]):
+            (tmp_path / folder / name).write_text(prose(i))
+    corpus = prepare(config(tmp_path / "cache", files(tmp_path / "one"), files(tmp_path / "two")), 300)
+    train, held_out = ({text for _, text in texts_of(corpus, name)} for name in ("train", "held_out"))
+    if count == 1:
+        assert "".join([*train, *held_out]) == prose(0)
+        assert corpus.split("held_out").identities[0].endswith("#trailing")
+    else:
+        assert (train, held_out) == ({prose(0)}, {prose(1)})
+        assert "every training text was held out as well; files~2:" in corpus.meta["report"]["notes"][-1]
+
+
 def test_weights_say_how_often_training_documents_appear(tmp_path: Path) -> None:
     folders = [write_texts(tmp_path / name, 40, first=100 * i) for i, name in enumerate("abc")]
     weights = (1.0, 2.5, 0.5)

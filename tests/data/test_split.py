@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mythos.data.split import copies, cut, held_out, identity_hash, is_held_out
+from mythos.data.split import copies, cut, held_out, identity_hash, is_held_out, part_texts
 
 
 def test_held_out_identities_never_change() -> None:
@@ -69,3 +69,31 @@ def test_one_document_is_cut_after_a_line() -> None:
 def test_one_line_is_cut_anyway_and_one_character_cannot_be() -> None:
     assert cut("ab", 5.0) == ("a", "b")
     assert cut("a", 5.0) is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "held", "expected", "twins"),
+    [
+        ("abcabd", "100010", "100010", "010100"),
+        ("abcabd", "001000", "001000", "000000"),
+        ("abab", "0011", "0001", "0100"),
+        ("aabb", "0100", "0100", "1000"),
+        ("aaa", "010", "000", "000"),
+    ],
+)
+def test_no_text_is_in_both_splits(texts: str, held: str, expected: str, twins: str) -> None:
+    """Nor is training left without any: then the first training document's text is not held out."""
+    digests = np.array([[0] * 15 + [ord(text)] for text in texts], dtype=np.uint8)
+    found = part_texts(np.array([flag == "1" for flag in held]), digests)
+    assert ["".join(str(int(flag)) for flag in flags) for flags in found] == [expected, twins]
+
+
+def test_texts_are_told_apart_by_every_byte_of_their_digests() -> None:
+    digests = np.random.default_rng(0).integers(0, 3, (3000, 16)).astype(np.uint8)
+    digests[2000:] = digests[1000:2000]
+    digests[2000:2500, -1] += 1
+    held = np.arange(3000) < 1500
+    parted, twins = part_texts(held, digests)
+    ours = {digest.tobytes() for digest in digests[held]}
+    assert (parted == held).all()
+    assert twins.tolist() == [not is_held and d.tobytes() in ours for d, is_held in zip(digests, held, strict=True)]

@@ -178,3 +178,19 @@ def test_another_kind_or_no_known_end_is_refused(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=says) as caught:
             Tokenizer.load(tmp_path / f"{name}.json")
         assert caught.value.hint
+
+
+DAMAGED: dict[str, dict[str, Any]] = {
+    "a normalizer that stops its library": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+    "one that stops it on a text": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "BAAAAP////9hAA=="}},
+    "an unknown token that is none": {"model": {"type": "BPE", "vocab": {"</s>": 0}, "merges": [], "unk_token": "?"}},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_file_that_stops_the_library_is_a_checkpoint_error(tmp_path: Path, damage: str) -> None:
+    """A panic of the library's Rust is no Exception, and would end the program."""
+    (tmp_path / "tokenizer.json").write_text(json.dumps(json.loads(contents("gpt2")) | DAMAGED[damage]))
+    with pytest.raises(CheckpointError, match=r"Cannot read the tokenizer .*tokenizer\.json: ") as caught:
+        Tokenizer.load(tmp_path / "tokenizer.json")
+    assert caught.value.hint

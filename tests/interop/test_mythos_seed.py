@@ -19,6 +19,7 @@ from mythos.data.tokenizer import Tokenizer
 from mythos.interop.llama import split_tensors
 from mythos.interop.mythos_seed import PUBLISHED, import_mythos_seed
 from mythos.models.build import Model
+from tests.data._foreign import contents
 from tests.fakes.checkpoints import tiny_model
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
@@ -104,6 +105,19 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "fewer layers": ({"config": SETTINGS | {"n_layers": 1}}, "it holds layers.1"),
     "no weights": ({"model": 3}, "holds no state dict"),
     "not a number": ({"model": published(own_model()) | {"norm.weight": torch.full((32,), torch.nan)}}, "finite"),
+    "above float32": (
+        {"model": published(own_model()) | {"norm.weight": torch.full((32,), 1e39, dtype=torch.float64)}},
+        "norm.weight must hold finite numbers",
+    ),
+    "one number for all": (
+        {"model": published(own_model()) | {"embedding.weight": torch.ones(1).expand(40, 32)}},
+        "every number of embedding.weight",
+    ),
+    "no numbers": (
+        {"model": published(own_model()) | {"norm.weight": torch.ones(32, device="meta")}},
+        "of norm.weight",
+    ),
+    "sparse": ({"model": published(own_model()) | {"norm.weight": torch.ones(32).to_sparse()}}, "of norm.weight"),
 }
 
 
@@ -118,6 +132,24 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
         import_mythos_seed(file, Path("new/c"))
     assert caught.value.hint
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_float64_weights_become_float32(file: Path) -> None:
+    weights = published(own_model())
+    torch.save({"model": {name: tensor.double() for name, tensor in weights.items()}, "config": SETTINGS}, file)
+    state = load_file(import_mythos_seed(file, file.parent / "c").path / "model.safetensors")
+    assert torch.equal(state["norm.weight"], weights["norm.weight"])
+
+
+def test_a_tokenizer_with_an_id_outside_its_vocabulary_is_refused(file: Path) -> None:
+    """The id would open every prompt."""
+    torch.save({"model": published(own_model(vocab_size=400)), "config": SETTINGS | {"vocab_size": 400}}, file)
+    settings = json.loads(contents("llama2"))
+    settings["post_processor"]["special_tokens"]["<s>"]["ids"] = [399]
+    (file.parent / "t.json").write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError, match="puts id 399 beside a text, but there are 350 tokens"):
+        import_mythos_seed(file, file.parent / "c", tokenizer=file.parent / "t.json")
+    assert not (file.parent / "c").exists()
 
 
 def test_a_cut_or_missing_file_is_named(file: Path) -> None:

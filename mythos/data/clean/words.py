@@ -9,7 +9,9 @@ without an end.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -18,6 +20,7 @@ UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4
 WRAPPED = 40  # characters; a shorter line ends where its author wanted
 _WORD = re.compile(f"[{UNSPACED}]|[^\\W{UNSPACED}]+")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
+_SURELY_NO_MARK = "(?![\\0-\u02ff\u2000-\u206f])"  # saves the search among two thousand marks at the end of most words
 _COUNTED = re.compile(r"[^\W_]")
 _ADDRESS = re.compile(r"http[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]")
 _ITEM = re.compile(r"[-*+•‣◦▪●·#>|=~^$%@\\<]|\.\.|\(?\w{1,3}[.):]\s")
@@ -29,8 +32,18 @@ _FENCES = ("```", "~~~")
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters and digits, lower-cased; punctuation is left out."""
-    return _WORD.findall(text.lower())
+    """Runs of letters and digits with the vowel signs and accents on them, lower-cased; punctuation is left out."""
+    text = text.lower()
+    return (_WORD if text.isascii() else _marked_word()).findall(text)
+
+
+@cache
+def _marked_word() -> re.Pattern[str]:
+    """`_WORD` where combining marks (Mn, Mc) continue a word, which no class of `re` does; variants of emoji do not."""
+    codes = (*range(0x300, 0xFE00), *range(0xFE10, 0x20000))
+    marks = "".join(chr(code) for code in codes if unicodedata.category(chr(code)) in ("Mn", "Mc"))
+    letters, mark = f"[^\\W{UNSPACED}]", f"{_SURELY_NO_MARK}[{_UNSPACED.sub('', marks)}]"
+    return re.compile(f"[{UNSPACED}]|{letters}+(?:{mark}{letters}*)*")
 
 
 def tokens(text: str) -> list[str]:

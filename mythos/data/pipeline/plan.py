@@ -23,6 +23,10 @@ SMALL_BYTES, CLEANING = 64 << 20, 8
 """Less than this is sooner done than other processes are started; cleaning takes about as long as so many times the text."""
 
 
+MIXING = 2
+"""Raised when a mixture of the same sources becomes another corpus; those of a single source stay in the cache."""
+
+
 @dataclass(frozen=True)
 class Block:
     """Consecutive units of one source that are done together, and whose results lie together."""
@@ -57,6 +61,7 @@ class Job:
         """Hash of everything that the result depends on; files by what `Unit` knows of them, without reading them."""
         digest = blake2b(digest_size=16)
         made_with = [FORMAT, tokenizers.__version__, PATTERN, self._tokenizer_key()]
+        made_with += [MIXING] if self.data.mixture else []
         digest.update(json.dumps([*made_with, settings(self.data, without_paths=True)], sort_keys=True).encode())
         for source in self.units:
             digest.update(b"source")

@@ -15,7 +15,7 @@ from mythos.data.pipeline.plan import Job
 from mythos.data.pipeline.texts import TextWriter, read_rows
 from mythos.data.pipeline.work import Work, new_folder, part
 from mythos.data.progress import Tracker
-from mythos.data.split import copies, cut, held_out, identity_hash
+from mythos.data.split import copies, cut, held_out, identity_hash, part_texts
 
 
 class NoText(DataError):
@@ -58,27 +58,45 @@ def select(job: Job, work: Work, account: Account, tracker: Tracker) -> Selectio
     kept = np.flatnonzero(without_duplicates(documents, job.data.dedup, account, tracker))
     if len(kept) == 1:
         return _cut_in_two(job, documents, int(kept[0]), account)
-    hashes = documents.rows["hash"][kept]
-    held, moved = held_out(hashes, job.data.held_out_percent)
-    if moved is not None:
-        where = "held_out" if held[moved] else "train"
-        name = documents.name(int(kept[moved]))
-        account.notes.append(f"small corpus: {name} was moved to {where} so that neither split is empty")
+    held, twins = _part(job, documents, kept, account)
+    if not held.any():
+        return _cut_in_two(job, documents, int(kept[0]), account)
     weights = np.array([source.weight for source in job.data.sources])[documents.source[kept]]
-    times = np.where(held, 0, copies(hashes, weights))
+    times = np.where(held | twins, 0, copies(documents.rows["hash"][kept], weights))
     if not times.any():
-        times[np.flatnonzero(~held)[0]] = 1
+        times[np.flatnonzero(~held & ~twins)[0]] = 1
         account.notes.append("the weights left no training document; the first one was kept")
-    _tell_left_out(documents, kept[(times == 0) & ~held], account)
+    _tell_left_out(documents, kept[twins], "held-out text", "a held-out document has the same text", account)
+    _tell_left_out(documents, kept[(times == 0) & ~held & ~twins], "weight", "weight below 1", account)
     selection = Selection(documents, np.zeros(len(documents), np.int64), np.zeros(len(documents), bool))
     selection.copies[kept], selection.held_out[kept] = times, held
     return selection
 
 
-def _tell_left_out(documents: Documents, which: np.ndarray, account: Account) -> None:
+def _part(job: Job, documents: Documents, kept: np.ndarray, account: Account) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the kept documents are held out, and which must not be trained on because their text is: bool [kept].
+
+    In a mixture a file of two sources has two identities, and they may fall to either split. Nothing is held out if all
+    have the same text.
+    """
+    held, moved = held_out(documents.rows["hash"][kept], job.data.held_out_percent)
+    if moved is not None:
+        where = "held_out" if held[moved] else "train"
+        name = documents.name(int(kept[moved]))
+        account.notes.append(f"small corpus: {name} was moved to {where} so that neither split is empty")
+    if not job.data.mixture:
+        return held, np.zeros_like(held)
+    parted, twins = part_texts(held, documents.rows["digest"][kept])
+    if freed := kept[held & ~parted].tolist():
+        name = documents.name(freed[0])
+        account.notes.append(f"every training text was held out as well; {name} and its like were moved to train")
+    return parted, twins
+
+
+def _tell_left_out(documents: Documents, which: np.ndarray, rule: str, reason: str, account: Account) -> None:
     if len(which):
-        samples = [{"id": documents.name(int(i)), "reason": "weight below 1"} for i in which[:SAMPLES]]
-        account.at("mixture", "weight").add(len(which), documents.bytes(which), samples)
+        samples = [{"id": documents.name(int(i)), "reason": reason} for i in which[:SAMPLES]]
+        account.at("mixture", rule).add(len(which), documents.bytes(which), samples)
 
 
 def _cut_in_two(job: Job, documents: Documents, i: int, account: Account) -> Selection:

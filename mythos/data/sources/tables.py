@@ -35,12 +35,17 @@ def read_table(
                 yield Document(f"{unit.name}#{number}", row[column], text.where)
 
 
+class _EndlessRow(csv.Error):
+    """A row whose lines are longer than LONGEST together; as none of its fields is, only we can tell."""
+
+
 class _Lines:
-    """The decoded lines of a table, and which one was the last."""
+    """The decoded lines of a table, and which one was the last. Raises _EndlessRow."""
 
     def __init__(self, stream: IO[bytes], unit: Unit, report: Report) -> None:
         self._lines, self._unit, self.report = lines(stream), unit, report
         self._number, self._last = 0, ""
+        self._row = 0  # bytes
 
     @property
     def where(self) -> str:
@@ -52,16 +57,26 @@ class _Lines:
     def __next__(self) -> str:
         for line in self._lines:
             self._number = line.number
-            if line.data is not None:
-                self._last = line.data.decode("utf-8" if line.offset else "utf-8-sig", "surrogateescape")
-                return self._last
-            self.report.skip(TOO_LONG, self.where)
+            if line.data is None:
+                self.report.skip(TOO_LONG, self.where)
+                continue
+            self._last = line.data.decode("utf-8" if line.offset else "utf-8-sig", "surrogateescape")
+            self._row += len(line.data)
+            if self._row > streams.LONGEST:
+                raise _EndlessRow
+            return self._last
         raise StopIteration
+
+    def begin_row(self) -> None:
+        """The lines before this belong to other rows."""
+        self._row = 0
 
     def leave_quotes(self) -> None:
         """Pass over lines up to the one that closes the quotes that the last line is in."""
-        while self._last.count('"') % 2 == 0 and next(self, None) is not None:
-            pass
+        while self._last.count('"') % 2 == 0:
+            self.begin_row()
+            if next(self, None) is None:
+                return
 
 
 def _rows(text: _Lines, delimiter: str) -> Iterator[list[str]]:
@@ -69,12 +84,13 @@ def _rows(text: _Lines, delimiter: str) -> Iterator[list[str]]:
     csv.field_size_limit(streams.LONGEST)
     rows = csv.reader(text, delimiter=delimiter)
     while True:
+        text.begin_row()
         try:
             row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            endless = "field limit" in str(error)
+            endless = isinstance(error, _EndlessRow) or "field limit" in str(error)
             text.report.skip(TOO_LONG if endless else "bad CSV", text.where)
             if endless:
                 text.leave_quotes()

@@ -15,6 +15,9 @@ from mythos.data.sources.streams import COMPRESSIONS, open_stream
 PART = 8 << 20
 """Bytes above which a file becomes several documents."""
 
+DOMAINS = ("punycode", "idna")
+"""Encodings of domain names, which nobody writes source code in: they take quadratic time, hours for 8 MiB."""
+
 _SNIFF = 8192  # bytes looked at for a NUL before a file is read whole
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -41,11 +44,12 @@ def read_text(unit: Unit, report: Report, consumed: Callable[[int], None]) -> It
 
 
 def _cookie(data: bytes) -> str:
-    """The encoding that Python source names; an unknown one is no text encoding either."""
+    """The encoding that Python source names; "undefined", which decodes nothing, for an unknown one and one of DOMAINS."""
     try:
-        return tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+        encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
     except SyntaxError:
         return "undefined"
+    return "undefined" if codecs.lookup(encoding).name in DOMAINS else encoding
 
 
 def _decoded(data: bytes, encoding: str, unit: Unit, tail: str, report: Report) -> Iterator[Document]:

@@ -49,6 +49,13 @@ def test_short_texts_equal_only_themselves(text: str) -> None:
     assert estimate(text, "four three two one") < 0.1
 
 
+def test_words_that_differ_in_their_vowel_signs_make_other_texts() -> None:
+    """He and she: the same consonants, and another vowel sign in every second word."""
+    he = "लड़का बोला कि वह अपना काम करेगा और घर जाएगा"
+    assert estimate(he, "लड़की बोली कि वह अपनी काम करेगी और घर जाएगी") < 0.1
+    assert estimate("कल", "कुल") < 0.1 and estimate(he, he + "।") == 1
+
+
 def test_texts_without_words_equal_only_themselves() -> None:
     assert estimate("???", "!!!") < 0.1
 

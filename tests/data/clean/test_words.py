@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mythos.data.clean.words import paragraphs, tokens, words
 from tests.data.clean._material import CHINESE
 
@@ -46,3 +48,20 @@ def test_words_and_tokens() -> None:
     assert words("Don't stop—here, No 5!") == ["don", "t", "stop", "here", "no", "5"]
     assert tokens("Don't stop - here") == ["Don't", "stop", "here"]
     assert tokens(CHINESE)[:3] == ["小", "镇", "的"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("किताब कुतुब।", ["किताब", "कुतुब"]),
+        ("தமிழ் நாடு", ["தமிழ்", "நாடு"]),
+        ("كِتَابٌ، שָׁלוֹם", ["كِتَابٌ", "שָׁלוֹם"]),
+        ("Cafe\u0301, nai\u0308ve", ["cafe\u0301", "nai\u0308ve"]),
+        ("𑀓𑀸𑀫 𑀓𑀼", ["𑀓𑀸𑀫", "𑀓𑀼"]),
+        ("ที่ 町が a\u0301b町", ["ท", "ี", "่", "町", "が", "a\u0301b", "町"]),
+        ("L’été d’Œdipe: 5\ufe0f\u20e3 — ❤\ufe0f", ["l", "été", "d", "œdipe", "5"]),
+    ],
+)
+def test_marks_continue_a_word(text: str, expected: list[str]) -> None:
+    """Vowel signs make the words of Indic scripts; without them two different words are the same consonants."""
+    assert words(text) == expected

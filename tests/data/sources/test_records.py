@@ -148,6 +148,19 @@ def test_a_row_above_the_limit_costs_itself_alone(tmp_path: Path, read_files: Re
     assert report.samples[TOO_LONG][1] == f"{tmp_path}/a.csv:405"
 
 
+@pytest.mark.parametrize("end", ['"', '","end"', 'a ""word"""'])
+def test_a_row_of_short_fields_without_end_costs_itself_alone(
+    tmp_path: Path, read_files: Read, short_lines: int, end: str
+) -> None:
+    """Each line closes a quoted field and opens the next, so that no field and no line is too long, but the row is."""
+    endless = '"' + '\n",,"' * 500 + end
+    fits = '"' + "a line\n" * 140 + '"'
+    (tmp_path / "a.csv").write_text(f"text,id\none,1\n{fits},2\n{endless},3\n{fits},4\nfive,5\n")
+    found, report = read_files(tmp_path)
+    assert [d.text for d in found.values()] == ["one", "a line\n" * 140, "a line\n" * 140, "five"]
+    assert report.skipped == {TOO_LONG: 1}
+
+
 def test_other_columns_are_named_by_the_setting(tmp_path: Path, read_files: Read) -> None:
     (tmp_path / "a.csv").write_text("body,text\nright,wrong\n")
     (tmp_path / "a.json").write_text('[{"body": "right", "text": "wrong"}]')

@@ -63,6 +63,16 @@ def test_utf16_is_told_by_its_mark(tmp_path: Path, read_files: Read) -> None:
     assert report.skipped == {"undecodable": 1}
 
 
+def test_source_code_in_an_encoding_of_domain_names_is_not_decoded(tmp_path: Path, read_files: Read) -> None:
+    """They would take hours for a file of some megabytes."""
+    for i, name in enumerate(("punycode", "Puny_Code", "idna", "IDNA")):
+        (tmp_path / f"{i}.py").write_bytes(f"# coding: {name}\nx = 1".encode())
+    (tmp_path / "good.py").write_bytes(b"# coding: KOI8_R\nx = '\xc1'")
+    found, report = read_files(tmp_path)
+    assert [d.text for d in found.values()] == ["# coding: KOI8_R\nx = 'а'"]
+    assert report.skipped == {"undecodable": 4}
+
+
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(text, "PART", 10_000)
