@@ -55,7 +55,7 @@ def mix(
     gates = gates.to(x.dtype)
     if backend == "gathered" or (backend == "auto" and _is_small(x, up)):
         return _gathered(x, gates, chosen, up, out, activation)
-    counts = torch.bincount(chosen.reshape(-1), minlength=up.shape[0])
+    counts = tally(chosen, up.shape[0])
     grain = GRAIN if x.device.type == "cpu" and x.dtype == torch.bfloat16 else 1
     bin_size = -(-int(counts.max()) // grain) * grain if backend == "padded" or x.device.type == "cpu" else 0
     if backend == "auto":
@@ -72,6 +72,15 @@ def mix(
         )
     bins = torch.full_like(counts, bin_size or int(counts.max()))
     return _padded(x, gates, _lay_out(chosen, counts, bins), up, out, activation)
+
+
+def tally(chosen: Tensor, experts: int, active: Tensor | None = None) -> Tensor:
+    """How often each expert is chosen [N, k] by the `active` tokens [N] bool (None: all), int64 [E].
+
+    torch.bincount on CUDA has the host wait for the largest number.
+    """
+    ones = torch.ones_like(chosen) if active is None else active.to(chosen.dtype).unsqueeze(1).expand_as(chosen)
+    return chosen.new_zeros(experts).scatter_add_(0, chosen.reshape(-1), ones.reshape(-1))
 
 
 def _is_small(x: Tensor, up: Tensor) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mythos.contract.config import RecurrentConfig
 from mythos.models.halting import Act, ExitRule, Halt, LoopView, RunAll, build_read_out, unit
+from mythos.models.moe import is_free_to_read
 from mythos.models.telemetry import Output, Telemetry
 
 
@@ -56,11 +57,18 @@ class Ledger:
             self.gate_logits.append(self.gate(unit(before), unit(state)))
             self.gate_p = self.gate_logits[-1].sigmoid()
             self.halt_p.append(self._of_those_who_ran(self.gate_p))
-        ran = state.detach() if self.whole or not self.norms else state.detach()[self.active]
-        self.norms.append(torch.linalg.vector_norm(ran) / max(ran.numel(), 1) ** 0.5)
+        self.norms.append(self._rms(state.detach()))
         self.evaluations += self.loops.numel() if evaluations is None else evaluations
         if stats is not None:
             self.routers.append(stats)
+
+    def _rms(self, state: Tensor) -> Tensor:
+        """RMS of the states [B, T, D] of those who ran this loop, []; 0 where nobody did."""
+        if self.whole or not self.norms or is_free_to_read(state):
+            ran = state if self.whole or not self.norms else state[self.active]
+            return torch.linalg.vector_norm(ran) / max(ran.numel(), 1) ** 0.5
+        values = (self.active.sum() * state.shape[-1]).clamp(min=1)
+        return torch.linalg.vector_norm(torch.where(self.active.unsqueeze(-1), state, 0)) / values.sqrt()
 
     def exit_check(self, loop: int, before: Tensor, after: Tensor, last: bool) -> None:
         """Ask the rule after loop `loop` (0-based), and let those stop of whom it says so, and everyone at the last."""

@@ -18,15 +18,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mythos.contract.config import RecurrentConfig
-from mythos.models.experts import mix
+from mythos.models.cache import expand_to
+from mythos.models.experts import mix, tally
 from mythos.models.ffn import MLP
+
+
+def is_free_to_read(x: Tensor) -> bool:
+    """Whether the host knows the values of x without waiting for a device: rows may then be picked by them."""
+    return x.device.type == "cpu"
 
 
 @dataclass
 class RouterStats:
     """What a router did with N tokens, of which `active` [N] bool count (None: all); worked out when it is asked for.
 
-    `logits` [N, E] carry gradient, `chosen` [N, k] are the experts' numbers.
+    `logits` [N, E] carry gradient, `chosen` [N, k] are the experts' numbers. Means over no token at all are 0 or NaN.
     """
 
     logits: Tensor
@@ -36,13 +42,17 @@ class RouterStats:
     @cached_property
     def load(self) -> Tensor:
         """[E] int64: choices of active tokens per expert."""
-        chosen = self.chosen if self.active is None else self.chosen[self.active]
-        return torch.bincount(chosen.reshape(-1), minlength=self.logits.shape[1])
+        return tally(self.chosen, self.logits.shape[1], self.active)
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Which rows of `active_logits` count, [N] bool; None: all of them."""
+        return None if self.active is None or is_free_to_read(self.active) else self.active
 
     @cached_property
     def active_logits(self) -> Tensor:
-        """[tokens that count, E]."""
-        return self.logits if self.active is None else self.logits[self.active]
+        """[tokens that count, E]; on a GPU all tokens, under `mask`, since picking rows makes the host wait."""
+        return self.logits if self.active is None or self.mask is not None else self.logits[self.active]
 
     def release(self) -> None:
         """Let go of the graph that the logits came from; what is worked out later stays the same."""
@@ -54,18 +64,24 @@ class RouterStats:
     def entropy(self) -> Tensor:
         """Mean entropy of the router's distribution, in nats."""
         p = self.active_logits.detach().softmax(-1)
-        return torch.special.entr(p).sum(-1).mean()
+        return self._mean(torch.special.entr(p).sum(-1))
 
     @property
     def balance_loss(self) -> Tensor:
         """E · Σ (share of choices · mean probability), 1 when even (Switch Transformer 2021, eq. 4)."""
         share = self.load / self.load.sum().clamp(min=1)
-        return len(share) * (share * self.active_logits.softmax(-1).mean(0)).sum()
+        return len(share) * (share * self._mean(self.active_logits.softmax(-1))).sum()
 
     @property
     def z_loss(self) -> Tensor:
         """Mean squared log of the partition function (ST-MoE 2022, eq. 5)."""
-        return self.active_logits.logsumexp(-1).square().mean()
+        return self._mean(self.active_logits.logsumexp(-1).square())
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """Mean over the tokens that count, of a value per row of `active_logits` [n, …]."""
+        if self.mask is None:
+            return values.mean(0)
+        return torch.where(expand_to(self.mask, values), values, 0).sum(0) / self.mask.sum().clamp(min=1)
 
 
 class MoE(nn.Module):

@@ -55,7 +55,14 @@ class Telemetry:
     def router_mean(self, name: str) -> Tensor | None:
         """Mean over loops of `entropy`, `balance_loss` or `z_loss`; loops that no token ran say nothing."""
         asked = self._asked()
-        return torch.stack([getattr(router, name) for router in asked]).mean() if asked else None
+        if not asked:
+            return None
+        values = torch.stack([getattr(router, name) for router in asked])
+        if not _masked(asked):
+            return values.mean()
+        some = torch.ones_like(values[0], dtype=torch.bool)
+        said = torch.stack([some if router.mask is None else router.mask.any() for router in asked])
+        return torch.where(said, values, 0).sum() / said.sum().clamp(min=1)
 
     @property
     def router_entropy(self) -> Tensor | None:
@@ -63,6 +70,8 @@ class Telemetry:
         asked = self._asked()
         if len(asked) < 2:
             return asked[0].entropy if asked else None
+        if _masked(asked):
+            return self.router_mean("entropy")
         logits = [router.active_logits.detach().T for router in asked]
         log_p = torch.cat(logits, 1).log_softmax(0)  # along the first axis: experts are few, tokens are many
         p, tokens = log_p.exp(), [loop.shape[1] for loop in logits]
@@ -72,7 +81,12 @@ class Telemetry:
         return -torch.stack([loop.mean() for loop in of_loops]).mean()
 
     def _asked(self) -> list[RouterStats]:
-        return [router for router in self.routers if router.active is None or bool(router.active.any())]
+        """Routers of loops that some token ran, as far as that is known without waiting for the device."""
+        return [r for r in self.routers if r.active is None or r.mask is not None or bool(r.active.any())]
+
+
+def _masked(routers: list[RouterStats]) -> bool:
+    return any(router.mask is not None for router in routers)
 
 
 @dataclass

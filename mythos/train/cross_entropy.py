@@ -18,15 +18,22 @@ ROWS = 64
 """Tokens at a time: their logits in float32 stay in the cache of a core."""
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean nats per token. logits [B, T, V] predict targets [B, T] at the same positions; those IGNORED do not count."""
+def cross_entropy(logits: Tensor, targets: Tensor, asked: Tensor | None = None) -> Tensor:
+    """Mean nats per token. logits [B, T, V] predict targets [B, T] at the same positions; those IGNORED do not count.
+
+    The sum is divided by `asked` [] where it is given, else by the number of targets that count; it is 0 where none does.
+    """
     rows, wanted = logits.flatten(0, 1), targets.flatten()
     if logits.device.type != "cpu":
-        return F.cross_entropy(rows.float(), wanted, ignore_index=IGNORED)
-    asked = wanted != IGNORED
-    if not bool(asked.all()):
-        rows, wanted = rows[asked], wanted[asked]
-    return _InRows.apply(rows, wanted) if logits.requires_grad else F.cross_entropy(rows.float(), wanted)
+        total = F.cross_entropy(rows.float(), wanted, ignore_index=IGNORED, reduction="sum")
+        return total / (count_asked(targets).clamp(min=1) if asked is None else asked)
+    counted = wanted != IGNORED
+    if not bool(counted.all()):
+        rows, wanted = rows[counted], wanted[counted]
+    tokens = max(1, len(wanted)) if asked is None else asked
+    if logits.requires_grad:
+        return _InRows.apply(rows, wanted, tokens)
+    return F.cross_entropy(rows.float(), wanted, reduction="sum") / tokens
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -35,20 +42,25 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
     return losses.view(targets.shape)
 
 
-def mean_asked(values: Tensor, targets: Tensor) -> Tensor:
-    """Mean of values [B, T] over the tokens whose targets are not IGNORED."""
-    asked = targets != IGNORED
-    return torch.where(asked, values, 0).sum() / asked.sum()
+def mean_asked(values: Tensor, targets: Tensor, asked: Tensor | None = None) -> Tensor:
+    """Mean of values [B, T] over the tokens whose targets are not IGNORED, with the divisor of `cross_entropy`."""
+    total = torch.where(targets != IGNORED, values, 0).sum()
+    return total / (count_asked(targets).clamp(min=1) if asked is None else asked)
+
+
+def count_asked(targets: Tensor) -> Tensor:
+    """How many targets are not IGNORED, int64 []."""
+    return (targets != IGNORED).sum()
 
 
 class _InRows(torch.autograd.Function):
-    """logits [N, V], targets [N] → mean loss; the gradient, softmax − one-hot, is ready before it is asked for."""
+    """logits [N, V], targets [N] → sum of losses / tokens; its gradient, softmax − one-hot, is ready at once."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
-        gradient, tokens = torch.empty_like(logits), len(targets)
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, tokens: Tensor | int) -> Tensor:
+        gradient = torch.empty_like(logits)
         total = torch.zeros((), dtype=torch.promote_types(logits.dtype, torch.float32))
-        for start in range(0, tokens, ROWS):
+        for start in range(0, len(targets), ROWS):
             at = targets[start : start + ROWS, None]
             log_p = logits[start : start + ROWS].to(total.dtype).log_softmax(-1)
             total -= log_p.gather(1, at).sum()
@@ -59,6 +71,6 @@ class _InRows(torch.autograd.Function):
         return total / tokens
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient if float(outer) == 1 else gradient * outer.to(gradient.dtype), None
+        return gradient if float(outer) == 1 else gradient * outer.to(gradient.dtype), None, None

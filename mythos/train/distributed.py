@@ -24,7 +24,7 @@ from mythos.models.build import Model, build_model
 from mythos.models.moe import RouterStats
 from mythos.models.telemetry import Telemetry
 from mythos.train.device import Device
-from mythos.train.objectives import Loss, compute_loss
+from mythos.train.objectives import Batch, Loss, even_exits, loss_of
 from mythos.train.ranks import Ranks
 from mythos.train.schedule import Plan
 
@@ -36,10 +36,9 @@ class Pass(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: list[Tensor], config: Config, plan: Plan, step: int) -> tuple[Tensor, Sealed]:
-        """(loss, all of it sealed). The batch is inputs, targets and perhaps documents, [b, T] each."""
-        inputs, targets, *documents = batch
-        loss = compute_loss(self.model, inputs, targets, config, plan, step, *documents)
+    def forward(self, batch: Batch, config: Config, plan: Plan, step: int) -> tuple[Tensor, Sealed]:
+        """(loss, all of it sealed)."""
+        loss = loss_of(self.model, batch, config, plan, step)
         return loss.total, Sealed(loss)
 
 
@@ -65,7 +64,7 @@ class Parallel:
             )  # then there are steps that do not use all weights
             self.whole_pass = DistributedDataParallel(self.whole_pass, find_unused_parameters=halts)
 
-    def loss(self, batch: list[Tensor], config: Config, plan: Plan, step: int) -> tuple[Tensor, Loss]:
+    def loss(self, batch: Batch, config: Config, plan: Plan, step: int) -> tuple[Tensor, Loss]:
         """One micro-batch forward: the loss to differentiate, and all of it."""
         total, sealed = self.whole_pass(batch, config, plan, step)
         return total, sealed.loss
@@ -122,13 +121,21 @@ def empty_like(parameter: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty_like(parameter, dtype=dtype, requires_grad=False)
 
 
-def skip_draws(plan: Plan, config: Config, rows: int, device: Device) -> None:
-    """Draw and forget the random numbers of `rows` sequences that another rank has, so that ours are as in one process."""
-    sequence, model = config.train.sequence, config.model
-    if plan.mixed:
-        torch.randint(2, (rows, sequence), device=device.name)
-    if getattr(model, "initial_state", "") == "random":
-        torch.randn(rows, sequence, model.width, device=device.name)
+def draw_exits(plan: Plan, config: Config, device: Device, ranks: Ranks) -> Tensor | None:
+    """Loops after which the tokens of this rank stop, [b, T]; None but in steps of mixed exits.
+
+    One process draws all exits of a batch before the first noise: so here those of all ranks and parts are drawn at once.
+    """
+    if not plan.mixed:
+        return None
+    train = config.train
+    return even_exits(plan, (train.batch_size, train.sequence), device.name).chunk(ranks.world)[ranks.rank]
+
+
+def skip_noise(config: Config, rows: int, device: Device) -> None:
+    """Draw and forget the initial states of `rows` sequences that another rank has, so that ours are as in one process."""
+    if getattr(config.model, "initial_state", "") == "random":
+        torch.randn(rows, config.train.sequence, config.model.width, device=device.name)
 
 
 class AllRouters(RouterStats):

@@ -22,9 +22,10 @@ from mythos.models.build import Model, build_model, compile_for_training
 from mythos.models.recurrent import moe_layers
 from mythos.models.telemetry import Telemetry
 from mythos.train.brake import Brake
+from mythos.train.cross_entropy import count_asked
 from mythos.train.device import Device
-from mythos.train.distributed import Parallel, merge, skip_draws, whole_model
-from mythos.train.objectives import Loss
+from mythos.train.distributed import Parallel, draw_exits, merge, skip_noise, whole_model
+from mythos.train.objectives import Batch, Loss
 from mythos.train.optim import Optimizer
 from mythos.train.pieces import Pieces
 from mythos.train.ranks import Ranks, check_parts
@@ -118,7 +119,7 @@ class Trainer:
         grad_norm, skipped = self._update(loss, plan)
         if not plan.gate_only:
             self._balance(loss, skipped)
-        tokens = batch[0].numel() * self.ranks.world
+        tokens = batch.inputs.numel() * self.ranks.world
         self.steps_done += 1
         self.tokens_done += tokens
         return StepResult(
@@ -160,24 +161,33 @@ class Trainer:
             if skipped is not None:
                 layer.router_bias.copy_(before.where(skipped.any(), layer.router_bias))
 
-    def _draw(self, seconds: float) -> tuple[list[Tensor], Plan]:
-        """This rank's rows of the next batch (inputs, targets, perhaps documents), and the plan, the same on every rank."""
+    def _draw(self, seconds: float) -> tuple[Batch, Plan]:
+        """This rank's rows of the next batch, and the plan, the same on every rank."""
         draw = self.loader.next_with_documents if self.config.train.document_mask else self.loader.next
-        batch = [self.device.place(part) for part in draw()]
-        return batch, self.sampler.draw(self.steps_done, seconds) if self.sampler else Plan()
+        batch = Batch(*(self.device.place(part) for part in draw()))
+        plan = self.sampler.draw(self.steps_done, seconds) if self.sampler else Plan()
+        exits = draw_exits(plan, self.config, self.device, self.ranks)
+        return batch._replace(exits=exits, asked=self._asked(batch.targets)), plan
 
-    def _passes(self, batch: list[Tensor], plan: Plan) -> list[Loss]:
+    def _asked(self, targets: Tensor) -> Tensor | None:
+        """Targets asked for in a part of the step, the mean over all parts of all ranks, []; None where there is one."""
+        parts = self.config.train.accumulate * self.ranks.world
+        if parts == 1 or self.loader.answers is None:
+            return None
+        return self.ranks.sum(count_asked(targets)).clamp(min=1) / parts
+
+    def _passes(self, batch: Batch, plan: Plan) -> list[Loss]:
         """Forward and backward of every micro-batch; the gradients are those of the mean over all of them and all ranks."""
-        parts, rows, ranks = self.config.train.accumulate, len(batch[0]), self.ranks
+        parts, rows, ranks = self.config.train.accumulate, len(batch.inputs), self.ranks
         losses = []
-        skip_draws(plan, self.config, ranks.rank * rows, self.device)
-        for number, micro in enumerate(zip(*(tensor.chunk(parts) for tensor in batch), strict=True)):
+        skip_noise(self.config, ranks.rank * rows, self.device)
+        for number, part in enumerate(batch.cut(parts)):
             with self.parallel.gathering(last=number == parts - 1):
                 with self.device.autocast():
-                    total, loss = self.parallel.loss([*micro], self.config, plan, self.steps_done)
+                    total, loss = self.parallel.loss(part, self.config, plan, self.steps_done)
                 self.optimizer.scaler.scale(total / parts if parts > 1 else total).backward()
             losses.append(loss.released())
-        skip_draws(plan, self.config, (ranks.world - 1 - ranks.rank) * rows, self.device)
+        skip_noise(self.config, (ranks.world - 1 - ranks.rank) * rows, self.device)
         return losses
 
     @everywhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,11 +36,26 @@ class Loss:
 
 
 class Batch(NamedTuple):
-    """inputs, targets [B, T]; `documents` [B, T] number the document of each input, None where attention may cross."""
+    """inputs, targets [B, T]; `documents` [B, T] number the document of each input, None where attention may cross.
+
+    `exits` [B, T] are the loops after which tokens stop in a step of mixed exits (None: they are drawn). `asked` [] is the
+    divisor of sums over targets (None: how many of these are asked for); a part of a step has the mean over all parts.
+    """
 
     inputs: Tensor
     targets: Tensor
     documents: Tensor | None = None
+    exits: Tensor | None = None
+    asked: Tensor | None = None
+
+    def cut(self, parts: int) -> list[Batch]:
+        """The rows in equal parts, one after the other."""
+        cut = [[None] * parts if rows is None else rows.chunk(parts) for rows in self[:4]]
+        return [Batch(*rows)._replace(asked=self.asked) for rows in zip(*cut, strict=True)]
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        """Mean nats per target that is asked for, of logits [B, T, V]."""
+        return cross_entropy(logits, self.targets, self.asked)
 
 
 def compute_loss(
@@ -52,10 +68,14 @@ def compute_loss(
     documents: Tensor | None = None,
 ) -> Loss:
     """The objective of one step. inputs, targets, documents as in `Batch`; `plan` as drawn by the LoopSampler."""
-    batch = Batch(inputs, targets, documents)
+    return loss_of(model, Batch(inputs, targets, documents), config, plan, step)
+
+
+def loss_of(model: Model, batch: Batch, config: Config, plan: Plan, step: int) -> Loss:
+    """The same for a batch that may be a part of the step's."""
     if isinstance(model, DenseModel):
-        output = model(inputs, documents=documents)
-        loss = cross_entropy(output.logits, targets)
+        output = model(batch.inputs, documents=batch.documents)
+        loss = batch.cross_entropy(output.logits)
         return Loss(loss, {"cross_entropy": loss.detach()}, output.telemetry)
     if plan.gate_only:
         return _gate_alone(model, batch, config, plan)
@@ -83,11 +103,16 @@ def _unroll(
 def _depth_supervised(model: RecurrentModel, batch: Batch, config: Config, plan: Plan, step: int) -> Loss:
     """Mean cross-entropy over the sampled depths, a uniform prior on them."""
     readouts, telemetry = _unroll(model, batch, config, plan)
-    losses = [cross_entropy(logits, batch.targets) for logits in readouts]
+    losses = [batch.cross_entropy(logits) for logits in readouts]
     parts = {"cross_entropy": losses[-1]}
     if len(losses) > 1:
         parts["shallow"] = torch.stack(losses[:-1]).mean()
     return _with_router(torch.stack(losses).mean(), parts, telemetry, config.objective)
+
+
+def even_exits(plan: Plan, shape: Sequence[int], device: torch.device | str) -> Tensor:
+    """Loops after which tokens stop, int64 of `shape`: drawn evenly among those that carry gradient."""
+    return torch.randint(plan.loops - plan.gradient_loops + 1, plan.loops + 1, shape, device=device)
 
 
 def _mixed_exits(model: RecurrentModel, batch: Batch, config: Config, plan: Plan) -> Loss:
@@ -95,13 +120,12 @@ def _mixed_exits(model: RecurrentModel, batch: Batch, config: Config, plan: Plan
 
     Tokens that are asked for something may be spared: they run all loops, beside others that stop early.
     """
-    least = plan.loops - plan.gradient_loops + 1
-    drawn = torch.randint(least, plan.loops + 1, batch.inputs.shape, device=batch.inputs.device)
+    drawn = batch.exits if batch.exits is not None else even_exits(plan, batch.inputs.shape, batch.inputs.device)
     if config.objective.mixed_exits_spare:
         drawn = torch.where(batch.targets == IGNORED, drawn, plan.loops)
     exits = Replay(drawn)
     (logits,), telemetry = _unroll(model, batch, config, plan, exits)
-    loss = cross_entropy(logits, batch.targets)
+    loss = batch.cross_entropy(logits)
     return _with_router(loss, {"cross_entropy": loss}, telemetry, config.objective)
 
 
@@ -110,7 +134,7 @@ def _act(model: RecurrentModel, batch: Batch, config: Config, plan: Plan, step: 
     objective = config.objective
     (logits,), telemetry = _unroll(model, batch, config, plan, ActRule(model.config.act_threshold))
     assert telemetry.ponder_cost is not None
-    loss = cross_entropy(logits, batch.targets)
+    loss = batch.cross_entropy(logits)
     weight = objective.ponder_cost * min(1.0, (step + 1) / max(1, objective.ponder_anneal_steps))
     ponder = weight * telemetry.ponder_cost.mean()
     return _with_router(loss + ponder, {"cross_entropy": loss, "ponder": ponder}, telemetry, objective)
@@ -126,13 +150,19 @@ def exit_distribution(gate_logits: Tensor) -> Tensor:
 def _entropy_gate(model: RecurrentModel, batch: Batch, config: Config, plan: Plan, step: int) -> Loss:
     """Cross-entropy expected under the gate's exits, less a bonus for their entropy (Zhu et al. 2025, LoopLM, eq. 4)."""
     readouts, telemetry = _unroll(model, batch, config, plan)
-    assert telemetry.gate_logits is not None
-    p = exit_distribution(telemetry.gate_logits[..., [depth - 1 for depth in plan.depths]])
+    p = exit_distribution(_gate_logits(telemetry, plan.depths))
     losses = [token_losses(logits, batch.targets) for logits in readouts]
-    expected = mean_asked((p * torch.stack(losses, dim=-1)).sum(-1), batch.targets)
+    expected = mean_asked((p * torch.stack(losses, dim=-1)).sum(-1), batch.targets, batch.asked)
     entropy = config.objective.gate_entropy * torch.special.entr(p).sum(-1).mean()
-    parts = {"cross_entropy": mean_asked(losses[-1], batch.targets), "expected": expected, "gate_entropy": -entropy}
+    deepest = mean_asked(losses[-1], batch.targets, batch.asked)
+    parts = {"cross_entropy": deepest, "expected": expected, "gate_entropy": -entropy}
     return _with_router(expected - entropy, parts, telemetry, config.objective)
+
+
+def _gate_logits(telemetry: Telemetry, depths: Sequence[int]) -> Tensor:
+    """The gate's at these depths, [B, T, n]; an index of them would have to be copied to the device."""
+    assert telemetry.gate_logits is not None
+    return torch.stack([telemetry.gate_logits[..., depth - 1] for depth in depths], dim=-1)
 
 
 def _gate_alone(model: RecurrentModel, batch: Batch, config: Config, plan: Plan) -> Loss:
@@ -141,7 +171,6 @@ def _gate_alone(model: RecurrentModel, batch: Batch, config: Config, plan: Plan)
     The deepest prediction stands for the truth, which makes the label free of the chance in a single next token.
     """
     readouts, telemetry = _unroll(model, batch, config, plan)
-    assert telemetry.gate_logits is not None
     with torch.no_grad():
         deepest = readouts[-1].float().log_softmax(-1)
         costs = [
@@ -149,10 +178,10 @@ def _gate_alone(model: RecurrentModel, batch: Batch, config: Config, plan: Plan)
             for logits in readouts[:-1]
         ]
         label = (torch.stack(costs, dim=-1) < config.objective.gate_epsilon).float()
-    logits = telemetry.gate_logits[..., [depth - 1 for depth in plan.depths[:-1]]].float()
+    logits = _gate_logits(telemetry, plan.depths[:-1]).float()
     loss = F.binary_cross_entropy_with_logits(logits, label)
     with torch.no_grad():
-        parts = {"cross_entropy": cross_entropy(readouts[-1], batch.targets), "gate": loss.detach()}
+        parts = {"cross_entropy": batch.cross_entropy(readouts[-1]), "gate": loss.detach()}
     return Loss(loss, parts, telemetry)
 
 

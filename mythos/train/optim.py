@@ -73,6 +73,7 @@ class Optimizer:
         for optimizer in learning:
             self.scaler.unscale_(optimizer)
         norm = whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip or float("inf")))
+        self._share_overflow(norm, learning)
         bad = is_bad(norm) if is_bad else None
         if bad is not None and self.scaler.is_enabled():  # which waits for the device anyway
             learning, bad = [] if bool(bad) else learning, None
@@ -83,6 +84,16 @@ class Optimizer:
         for parameter in self.parameters:
             parameter.grad = None
         return norm
+
+    def _share_overflow(self, norm: Tensor, learning: list[torch.optim.Optimizer]) -> None:
+        """An overflow anywhere leaves out the step of every optimizer, and is told without the host waiting for it.
+
+        The scaler keeps a flag per optimizer, of its own gradients before they are clipped by the joint `norm` [].
+        """
+        if self.scaler.is_enabled():
+            for optimizer in learning:
+                for found in self.scaler._found_inf_per_device(optimizer).values():
+                    found.copy_(~norm.isfinite())
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor of both optimizers by name, split as its parameter is: `adamw.3.exp_avg`."""

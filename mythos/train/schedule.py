@@ -63,8 +63,9 @@ def _decayed(progress: float, train: TrainConfig) -> float:
 
 
 def gate_steps(config: Config) -> int:
-    """Last steps of a run, in which the gate of a frozen model learns; 0 for models without a gate."""
-    gated = getattr(config.model, "halting", "none") == "gate"
+    """Last steps of a run, in which the gate of a frozen model learns; 0 for models without a gate or a choice of loops."""
+    model = config.model
+    gated = isinstance(model, RecurrentConfig) and model.halting == "gate" and model.max_loops > 1
     return round(config.objective.gate_share * config.train.length) if gated else 0
 
 

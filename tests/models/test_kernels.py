@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mythos.data.answers import IGNORED
 from mythos.models.attention import MATERIALISE_UP_TO, AttentionProduct
 from mythos.models.norm import RMSNorm
 from mythos.train.cross_entropy import cross_entropy
@@ -72,3 +73,18 @@ def test_cross_entropy_in_rows(dtype: torch.dtype, tolerance: float) -> None:
     torch.testing.assert_close(found.double(), expected, atol=10 * tolerance, rtol=0)
     torch.testing.assert_close(got.double(), wanted, atol=tolerance, rtol=0)
     assert got.dtype == dtype
+
+
+def test_cross_entropy_is_a_sum_over_a_divisor_where_one_is_given() -> None:
+    """Parts of a batch with unlike numbers of targets that are asked for add up to it; with gradient and without."""
+    torch.manual_seed(0)
+    logits, targets = torch.randn(4, 9, 7, dtype=torch.float64, requires_grad=True), torch.randint(0, 7, (4, 9))
+    targets[0], targets[1, 2:] = IGNORED, IGNORED
+    whole, asked = cross_entropy(logits, targets), (targets != IGNORED).sum() / 4
+    parts = torch.stack([cross_entropy(logits[i : i + 1], targets[i : i + 1], asked) for i in range(4)]).mean()
+    (wanted,), (found,) = torch.autograd.grad(whole, logits), torch.autograd.grad(parts, logits)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(parts, whole)
+    with torch.no_grad():
+        again = [cross_entropy(logits[i : i + 1], targets[i : i + 1], asked) for i in range(4)]
+    torch.testing.assert_close(torch.stack(again).mean().double(), whole.detach(), atol=1e-6, rtol=0)

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from mythos.contract.config import RecurrentConfig
+from mythos.models import ledger, moe
 from mythos.models.build import build_model
 from mythos.models.cache import Cache, LayerCache
 from mythos.models.ffn import activate
@@ -278,6 +279,24 @@ def test_the_entropy_of_all_loops_at_once_is_the_mean_of_theirs() -> None:
     depths = torch.tensor([[1, 2, 3, 3, 1, 2], [2, 2, 1, 1, 3, 1]])
     _, telemetry = model.unroll(ids, 4, exit=Replay(depths))
     torch.testing.assert_close(telemetry.router_entropy, telemetry.router_mean("entropy"))
+
+
+def test_means_over_those_who_ran_need_not_pick_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU they are masked, since picking makes the host wait. The fourth loop has nobody left."""
+    model = tiny_model("recurrent", halting="act").train()
+    ids = torch.randint(0, VOCAB, (2, 6), generator=torch.Generator().manual_seed(0))
+    depths = torch.tensor([[1, 2, 3, 3, 1, 2], [2, 2, 1, 1, 3, 1]])
+    found = []
+    for free in (True, False):
+        for room in (ledger, moe):
+            monkeypatch.setattr(room, "is_free_to_read", lambda _, free=free: free)
+        _, telemetry = model.unroll(ids, 4, exit=Replay(depths))
+        names = ("entropy", "balance_loss", "z_loss")
+        means = [telemetry.router_mean(name) for name in names]
+        (gradient,) = torch.autograd.grad(means[1] + means[2], model.block.ffn.router.weight)
+        found.append([*means, gradient, telemetry.router_entropy, telemetry.norms, telemetry.expert_load])
+    for picked, masked in zip(*found, strict=True):
+        torch.testing.assert_close(masked, picked)
 
 
 def test_a_wide_gate_parts_what_no_plane_can() -> None:

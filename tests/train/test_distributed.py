@@ -22,6 +22,9 @@ from tests.train.test_objective import DENSE, RECURRENT, cyclic_corpus
 ROOT = Path(__file__).parents[2]
 ADAMW = ["train.batch_size=8", "train.optimizer=adamw", "objective.router_z_loss=0"]
 MIXED = [*RECURRENT, *ADAMW, "model.loops=3", "objective.mixed_exits=0.5"]
+NOISY = [*MIXED, "model.initial_state=random"]
+ASKED = [*MIXED, "data.answers_only=true", "objective.mixed_exits_spare=true"]
+HAZARD = ["model.halting=gate", "objective.kind=entropy_gate", "objective.gate_share=0"]
 GATE = [*RECURRENT, *ADAMW, "model.halting=gate", "objective.gate_share=0.5", "train.steps=10"]
 CASES: dict[str, list[str]] = {
     "ddp, mixed exits": [*MIXED, "train.parallel=ddp"],
@@ -30,6 +33,10 @@ CASES: dict[str, list[str]] = {
     "fsdp, gate alone at the end, accumulated": [*GATE, "train.parallel=fsdp", "train.accumulate=2"],
     "ddp, gate alone at the end": [*GATE, "train.parallel=ddp"],
     "fsdp, random state": [*RECURRENT, *ADAMW, "model.initial_state=random", "train.parallel=fsdp"],
+    "ddp, mixed exits, random state, accumulated": [*NOISY, "train.parallel=ddp", "train.accumulate=2"],
+    "ddp, answers only": [*ASKED, "train.parallel=ddp"],
+    "ddp, answers only, accumulated": [*ASKED, "train.parallel=ddp", "train.accumulate=4"],
+    "fsdp, answers only, entropy gate": [*ASKED, *HAZARD, "objective.mixed_exits=0", "train.parallel=fsdp"],
     "ddp, act": [*RECURRENT, *ADAMW, "model.halting=act", "objective.kind=act", "train.parallel=ddp"],
     "ddp, muon, dense": [*DENSE, "train.batch_size=8", "train.parallel=ddp"],
     "fsdp, dense": [*DENSE, "train.batch_size=8", "train.optimizer=adamw", "train.parallel=fsdp"],
@@ -126,10 +133,13 @@ def test_a_lost_rank_is_told_of_with_its_own_error(ranked: tuple[Path, dict[str,
     assert lost["dismissed"] is False
 
 
-def test_micro_batches_of_one_process_add_up_to_the_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, 8])
+@pytest.mark.parametrize("overrides", [MIXED, NOISY, ASKED], ids=["mixed exits", "random state", "answers only"])
+def test_micro_batches_of_one_process_add_up_to_the_batch(tmp_path: Path, overrides: list[str], count: int) -> None:
     corpus = cyclic_corpus(tmp_path / "c").path
-    whole, parts = (steps(build(corpus, [*MIXED, f"train.accumulate={count}"]), 6) for count in (1, 4))
+    whole, parts = (steps(build(corpus, [*overrides, f"train.accumulate={n}"]), 6) for n in (1, count))
     assert parts["loss"] == pytest.approx(whole["loss"], abs=1e-5)
+    assert parts["norm"] == pytest.approx(whole["norm"], rel=1e-3)
     assert parts["loops"] == whole["loops"] and parts["load"] == whole["load"]
     assert parts["bias"] == pytest.approx(whole["bias"]) and parts["tokens"] == whole["tokens"]
 

@@ -61,7 +61,7 @@ def test_a_step_reads_no_number_off_the_device(tmp_path: Path, monkeypatch: pyte
     assert read == []
 
 
-def _as_on_a_gpu(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _as_on_a_gpu(logits: torch.Tensor, targets: torch.Tensor, _: None) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 

@@ -18,7 +18,7 @@ from mythos.models.halting import GateRule, Replay
 from mythos.models.recurrent import moe_layers
 from mythos.train.device import Device
 from mythos.train.loop import Trainer
-from mythos.train.objectives import compute_loss, cross_entropy, exit_distribution
+from mythos.train.objectives import Batch, compute_loss, cross_entropy, exit_distribution, loss_of
 from mythos.train.optim import Optimizer, is_hidden_matrix
 from mythos.train.schedule import LoopSampler, Plan, lr_share
 
@@ -96,6 +96,7 @@ SWITCHES = {
     "mean state": ["model.state_read_out=mean"],
     "entropy gate": ["model.halting=gate", "objective.kind=entropy_gate", "objective.gate_share=0"],
     "gate": ["model.halting=gate", "objective.gate_share=0.1"],
+    "gate, one loop": ["model.halting=gate", "model.loops=1", "model.max_loops=1", "objective.gate_share=0.5", "train.steps=6"],
     "mixed exits": ["objective.mixed_exits=0.5", "model.loops=3"],
     "warm-up loops": ["objective.warmup_loops=4", "objective.warmup_loops_from=0", "objective.curriculum_steps=3"],
     "checkpointed": ["train.checkpoint_loops=true", "model.loops=3"],
@@ -248,6 +249,22 @@ def test_mixed_exits_may_spare_the_tokens_that_are_asked_for_something(tmp_path:
     loss = compute_loss(run.model, ids[:, :-1], targets, run.config, Plan(3, (3,), 3, mixed=True), 0)
     assert loss.telemetry.loops[targets != IGNORED].unique().tolist() == [3]
     assert loss.telemetry.loops[targets == IGNORED].unique().tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["dense", "depth_supervised", "mixed", "act", "entropy_gate"])
+@pytest.mark.parametrize("divisor", [None, 0.25])
+def test_a_batch_that_asks_for_nothing_has_no_loss_and_finite_gradients(kind: str, divisor: float | None) -> None:
+    """Its mean was one of no token, NaN, and so were all weights after the step."""
+    halting = {"act": "act", "entropy_gate": "gate"}.get(kind, "none")
+    objective = [f"model.halting={halting}", f"objective.kind={kind if halting != 'none' else 'depth_supervised'}"]
+    config = parse_config({}, DENSE if kind == "dense" else [*RECURRENT, *objective, "objective.gate_share=0"])
+    model, ids = build_model(config.model), torch.tensor([CYCLE])
+    plan = Plan(3, (3,) if kind in ("act", "mixed") else (2, 3), 3, mixed=kind == "mixed")
+    asked = None if divisor is None else torch.tensor(divisor)
+    loss = loss_of(model, Batch(ids, torch.full_like(ids, IGNORED), asked=asked), config, plan, 0)
+    loss.total.backward()
+    assert float(loss.parts["cross_entropy"]) == 0
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
 
 
 def test_the_exit_distribution_is_a_distribution_with_the_gate_as_hazard() -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from mythos.contract.load import parse_config
-from mythos.train.schedule import LoopSampler, ended_by, lr_share, place, seconds_left
+from mythos.train.schedule import LoopSampler, ended_by, gate_steps, lr_share, place, seconds_left
 
 SHAPES = ["cosine", "wsd", "linear", "constant"]
 BASE = [
@@ -84,3 +84,11 @@ def test_the_gate_gets_its_share_of_the_minutes_and_warm_up_loops_their_bound() 
     plans = [sampler.draw(step, seconds=0.25 * step) for step in range(240)]
     assert [plan.gate_only for plan in plans] == [False] * 192 + [True] * 48
     assert max(plan.loops - plan.gradient_loops for plan in plans[:192]) == 3
+
+
+def test_a_gate_without_a_choice_of_loops_never_learns_alone() -> None:
+    """It has no shallower read-out to learn from: the first step of its own ended the run."""
+    config = parse_config({}, [*BASE, *GATED, "model.loops=1", "model.max_loops=1"])
+    sampler = LoopSampler(config)
+    assert gate_steps(config) == 0 and not any(sampler.draw(step).gate_only for step in range(1000))
+    assert lr_share(999, config) == pytest.approx(0.05, abs=0.005)
