@@ -102,7 +102,7 @@ class Watched(Worker):
         else:
             super()._turn()
         if kind == "beside":
-            self.keeper.save({}, self.records.state())
+            self.keeper.save({}, self.records.state(self.meter.skipped))
         self.turns.append(Turn(kind, time.perf_counter() - began, kind == "wait" or saving or self.keeper.saving))
 
     def _build_trainer(self) -> None:

@@ -106,17 +106,26 @@ def write_files(directory: Path, weights: Mapping[str, Tensor], config: Config, 
     return digest
 
 
-@contextmanager
-def replace_checkpoint(target: Path, facts: dict[str, Any]) -> Iterator[Path]:
-    """`new_checkpoint` where a person says: at a new path, over another checkpoint, or around a README.md, which stays.
+def check_target(target: Path) -> None:
+    """Where a person lets a checkpoint be written: at a new path, over one that is only shipped, or around a README.md.
 
-    Raises CheckpointError if anything else is there.
+    Raises CheckpointError if anything else is there, such as a checkpoint that can be trained on.
     """
-    card = target / "README.md"
+    if (target / "state").is_dir():
+        raise CheckpointError(
+            f"{target} can still be trained on, and its training state would be lost.", "Name a new directory."
+        )
     if target.exists() and not (target / "manifest.json").is_file():
-        empty = target.is_dir() and all(path == card for path in target.iterdir())
+        empty = target.is_dir() and all(path.name == "README.md" for path in target.iterdir())
         if not empty:
             raise CheckpointError(f"{target} exists and is no checkpoint.", "Name a new directory or a checkpoint.")
+
+
+@contextmanager
+def replace_checkpoint(target: Path, facts: dict[str, Any]) -> Iterator[Path]:
+    """`new_checkpoint` where `check_target` allows it. A README.md that lies there stays."""
+    check_target(target)
+    card = target / "README.md"
     text = card.read_bytes() if card.is_file() else None
     with new_checkpoint(target.absolute(), facts) as directory:
         yield directory

@@ -54,12 +54,16 @@ def ask(
 
 
 def _depths(loops: str) -> list[int]:
+    from mythos.evals.depth import MOST_LOOPS
+
     try:
         depths = [int(n) for n in loops.split(",")]
     except ValueError:
         depths = []
-    if not depths or min(depths) < 1:
-        raise ConfigError(f"--loops {loops!r} is no list of numbers from 1 on.", "For example: 8,16,32.")
+    if not depths or not all(1 <= depth <= MOST_LOOPS for depth in depths):
+        raise ConfigError(
+            f"--loops {loops!r} is no list of numbers from 1 on, at most {MOST_LOOPS}.", "For example: 8,16,32."
+        )
     return depths
 
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mythos.cli.options import print_json, say, spoken
+from mythos.cli.options import print_json, say
 from mythos.contract.changes import current_config
 from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.config import Config
 from mythos.contract.errors import RunError
-from mythos.contract.rundir import RunPaths
+from mythos.contract.rundir import RunPaths, spoken
 from mythos.contract.watch import JsonTail, read_json
 
 

@@ -14,6 +14,8 @@ from mythos.cli.options import (
     Json,
     Rules,
     Runs,
+    check_folder,
+    check_rules,
     chosen_rules,
     locate_checkpoint,
     print_json,
@@ -53,6 +55,7 @@ def calibrate(
     some more of them.
     """
     import mythos
+    from mythos.checkpoint import check_target
     from mythos.cli.sweeping import Progress
     from mythos.evals.calibration import calibrate as measure
     from mythos.evals.checkpoint import own_documents, save_calibrated
@@ -63,8 +66,12 @@ def calibrate(
             f"{path} can still be trained on, and a changed model would not fit its state.",
             "Give --to DST for a calibrated copy without training state.",
         )
+    if to is not None:
+        check_folder(to.parent)
+        check_target(to)
     only, progress = chosen_rules(rules), Progress()
     loaded = mythos.load(path)
+    check_rules(only, loaded.model.config)
     documents, context = own_documents(loaded, max_tokens)
     depth = loops or loaded.config.infer.loops or None
     found = measure(

@@ -13,7 +13,7 @@ import typer
 
 from mythos.cli.options import DEFAULT_RUNS, Json, Runs, print_json, say
 from mythos.contract.alerts import PLAYBOOK, Alert
-from mythos.contract.checkpoints import find_checkpoint, list_checkpoints, read_manifest
+from mythos.contract.checkpoints import damaged_checkpoints, find_checkpoint, list_checkpoints, read_manifest
 from mythos.contract.config import Config
 from mythos.contract.errors import CheckpointError, RunError
 from mythos.contract.load import load_config
@@ -84,9 +84,9 @@ def examine(target: str, runs: Path) -> tuple[list[Finding], list[str]]:
     findings, looked_at = examine_records(paths, config)
     findings = [replace(one, around=_around(paths, one)) for one in findings]
     findings += examine_state(summary, config)
-    whole = list_checkpoints(paths.checkpoints)
-    if whole:
-        more, weights = examine_checkpoint(whole[0].path)
+    newest = [info.path for info in list_checkpoints(paths.checkpoints)[:1]]
+    for directory in damaged_checkpoints(paths.checkpoints) + newest:
+        more, weights = examine_checkpoint(directory)
         findings, looked_at = findings + more, looked_at + weights
     return findings, [f"state ({summary.state})", *looked_at]
 
@@ -137,7 +137,7 @@ def examine_checkpoint(directory: Path) -> tuple[list[Finding], list[str]]:
         manifest = read_manifest(directory, check_hashes=True)
         signs, looked_at = examine(directory, load_config(directory / "config.yaml"))
     except CheckpointError as error:
-        return [_page("bad_weights", error.message, advice=error.hint)], [f"files of {directory.name}"]
+        return [_page("bad_weights", error.message)], [f"files of {directory.name}"]
     step = manifest.get("step") if isinstance(manifest.get("step"), int) else None
     names = f"{directory.name} ({', '.join(looked_at)})"
     return [_page(kind, evidence, step) for kind, evidence in signs], [names]

@@ -10,6 +10,7 @@ import typer
 
 from mythos.cli.options import DEFAULT_RUNS, CheckpointPath, Exit, Json, Runs, locate_checkpoint, print_json, say
 from mythos.contract.errors import ConfigError
+from mythos.contract.words import counted
 
 if TYPE_CHECKING:
     from mythos.checkpoint import Checkpoint
@@ -187,12 +188,17 @@ def on_tenths(
     checkpoint: Checkpoint, loops: int | None, exit: str | None, max_tokens: int | None, as_json: bool
 ) -> None:
     """Loops in tenths of the held-out tokens, by the checkpoint's own exit rule and loops unless others are asked for."""
+    from mythos.evals.bits import scored_pairs
     from mythos.evals.checkpoint import own_documents
-    from mythos.evals.tenths import tenths
+    from mythos.evals.tenths import PARTS, tenths
     from mythos.infer.exits import make_exit
 
     infer = checkpoint.config.infer
     documents, context = own_documents(checkpoint, max_tokens or None)
+    if (scored := sum(len(after) for _, after in scored_pairs(documents, context))) < PARTS:
+        raise ConfigError(
+            f"{counted(scored, 'token')} cannot be sorted into tenths.", "Give more --max-tokens, or leave it out."
+        )
     spec, most = exit or infer.exit, loops or infer.loops or None
     found = tenths(checkpoint.model, documents, context, most, make_exit(spec, checkpoint.config.model))
     if as_json:

@@ -14,7 +14,7 @@ import typer
 from mythos.cli.options import DEFAULT_RUNS, Overrides, Runs
 from mythos.contract.errors import ConfigError, MythosError
 from mythos.contract.load import load_config
-from mythos.contract.rundir import run_paths, write_atomic
+from mythos.contract.rundir import run_paths, write_named
 
 Nodes = Annotated[int, typer.Option("--nodes", min=1, max=10_000, help="Machines.")]
 Processes = Annotated[
@@ -76,7 +76,7 @@ def slurm(
         print(script, end="")
         return
     try:
-        write_atomic(out, script)
+        write_named(out, script)
     except OSError as error:
         raise MythosError(
             f"{out} cannot be written: {error.strerror}.", "Name a file in a folder that exists."
@@ -115,6 +115,9 @@ def node(
     from mythos.contract.rundir import acquire_lock, create_run
     from mythos.train import launch
 
+    found = re.fullmatch(r"\[?[\w.:-]+\]?:(\d{1,5})", meet)
+    if not found or not 0 < int(found[1]) < 1 << 16:
+        raise ConfigError(f"--meet {meet!r} is no HOST:PORT.", "For example: --meet first-machine:29500")
     paths, lock = run_paths(runs, run), -1
     if number == 0:
         if not paths.identity.is_file():

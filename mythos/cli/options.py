@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mythos.contract.checkpoints import find_checkpoint
-from mythos.contract.config import EXIT_RULES
+from mythos.contract.config import EXIT_RULES, DenseConfig, RecurrentConfig
 from mythos.contract.errors import ConfigError
-from mythos.contract.rundir import RunPaths
+from mythos.contract.rundir import USUAL_RUNS
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of runs.", envvar="MYTHOS_RUNS")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -31,13 +30,7 @@ Exit = Annotated[
     typer.Option("--exit", metavar="RULE", help="auto, act, fixed, gate:P, confidence:P, kl:EPS or state_delta:EPS."),
 ]
 Rules = Annotated[str, typer.Option("--rules", metavar="RULE[,RULE]…", help="Exit rules to calibrate; empty is all.")]
-DEFAULT_RUNS = Path("runs")
-
-
-def spoken(paths: RunPaths) -> str:
-    """How a command in this shell names a run: by its name, or by its directory where that lies elsewhere."""
-    usual = Path(os.environ.get("MYTHOS_RUNS", DEFAULT_RUNS))
-    return paths.name if paths.root.parent == usual else shlex.quote(str(paths.root))
+DEFAULT_RUNS = USUAL_RUNS
 
 
 def chosen_rules(rules: str) -> tuple[str, ...]:
@@ -46,6 +39,23 @@ def chosen_rules(rules: str) -> tuple[str, ...]:
     if unknown := [rule for rule in chosen if rule not in EXIT_RULES]:
         raise ConfigError(f"--rules: there is no rule {unknown[0]!r}.", f"Choose from {', '.join(EXIT_RULES)}.")
     return chosen
+
+
+def check_rules(rules: Sequence[str], model: DenseConfig | RecurrentConfig) -> None:
+    """Raises ConfigError for a rule that calibration cannot try: ACT comes with training, a gate is fitted where there is none."""
+    with_act = getattr(model, "halting", "none") == "act"
+    takes = [rule for rule in EXIT_RULES if rule not in ("auto", "fixed", "gate" if with_act else "act")]
+    if unfit := [rule for rule in rules if rule not in takes]:
+        raise ConfigError(
+            f"--rules: {unfit[0]!r} cannot be calibrated in this model.", f"Choose from {', '.join(takes)}."
+        )
+
+
+def check_folder(folder: Path) -> None:
+    """Raises ConfigError where no folder can be made: before the work rather than after it."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{there} is no folder, so nothing can be written into {folder}.", "Name another folder.")
 
 
 def locate_checkpoint(name: str, runs: Path) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -12,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mythos.cli.options import DEFAULT_RUNS, Json, Runs, quantity, say, spoken
+from mythos.cli.options import DEFAULT_RUNS, Json, Runs, quantity, say
 from mythos.cli.training import runs as list_all
 from mythos.contract.errors import ConfigError, RunError
-from mythos.contract.rundir import existing_run
+from mythos.contract.rundir import existing_run, is_stream, replacing, spoken
 from mythos.contract.watch import JsonTail
 from mythos.contract.words import counted
 
@@ -33,8 +31,16 @@ class Format(StrEnum):
 @app.callback(invoke_without_command=True)
 def runs(context: typer.Context, folder: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
     """List runs, newest first, with what their workers are doing."""
-    if context.invoked_subcommand is None:
-        list_all(folder, as_json)
+    command = context.invoked_subcommand
+    if command is None:
+        return list_all(folder, as_json)
+    for option, name in (("--runs", "folder"), ("--json", "as_json")):
+        source = context.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            raise ConfigError(
+                f"{option} before {command} says how runs are listed.",
+                f"Options of {command} come after it: mythos runs {command} --help",
+            )
 
 
 @app.command()
@@ -52,26 +58,31 @@ def export(
     paths = existing_run(runs, run)
     form = _format(file, as_csv, as_parquet)
     target = file or Path(f"{paths.name}-metrics.{form}")
-    if target.exists() and not force:
+    if target.exists() and not is_stream(target) and not force:
         raise ConfigError(f"{target} exists already.", "Name another file, or replace it with --force.")
     columns = table(whole_file(JsonTail(paths.metrics)))
     if not columns:
         raise RunError(f"{paths.name} has no metrics yet.", f"See what it is doing: mythos watch {spoken(paths)}")
     write_whole(target, lambda part: WRITERS[form](part, columns))
+    if is_stream(target):  # which may be where this would be said
+        return
     rows = len(next(iter(columns.values())))
     say(f"{target}: {counted(rows, 'step')}, {counted(len(columns), 'column')}, {quantity(target.stat().st_size, 'B')}")
 
 
 def _format(file: Path | None, as_csv: bool, as_parquet: bool) -> Format:
-    """The format that was asked for, or that of the file's name; CSV where nothing says."""
-    if as_csv and as_parquet:
+    """The format that was asked for, or that of the file's name; CSV where nothing says. Raises ConfigError."""
+    asked = {form for form, wanted in ((Format.csv, as_csv), (Format.parquet, as_parquet)) if wanted}
+    named = {form for form in Format if file and file.suffix.lower() == f".{form}"}
+    if len(asked) > 1:
         raise ConfigError("--csv and --parquet exclude each other.", "Choose one.")
-    if as_csv or as_parquet:
-        return Format.csv if as_csv else Format.parquet
-    suffix = file.suffix.removeprefix(".").lower() if file else "csv"
-    if suffix not in list(Format):
+    if file == Path("-"):
+        raise ConfigError("- is no name of a file.", "For standard output: /dev/stdout --csv")
+    if len(asked | named) > 1:
+        raise ConfigError(f"--{asked.pop()} contradicts the name {file}.", "Leave it out, or name another file.")
+    if file and not asked | named:
         raise ConfigError(f"{file} does not say what to write.", "Name it .csv or .parquet, or use --csv or --parquet.")
-    return Format(suffix)
+    return (asked | named or {Format.csv}).pop()
 
 
 def whole_file(tail: JsonTail) -> list[dict[str, Any]]:
@@ -109,17 +120,16 @@ def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def write_whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make the file under another name and put it into place. Raises ConfigError where the disk refuses."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    """Let `write` make the file as `replacing` does. Raises ConfigError where the disk refuses."""
     try:
-        write(part)
-        os.replace(part, target)
+        with replacing(target) as part:
+            write(part)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise ConfigError(
             f"{target} cannot be written: {error.strerror or error}.", "Name a file in a folder you may write."
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, columns: Columns) -> None:
@@ -137,7 +147,8 @@ def _write_parquet(path: Path, columns: Columns) -> None:
         kind = pyarrow.float64() if any(isinstance(value, float) for value in values) else pyarrow.int64()
         return pyarrow.array(values, kind, from_pandas=False)
 
-    parquet.write_table(pyarrow.table({name: column(values) for name, values in columns.items()}), path)
+    with open(path, "wb") as file:  # which may be a pipe; given the path, Arrow would seek in it
+        parquet.write_table(pyarrow.table({name: column(values) for name, values in columns.items()}), file)
 
 
 WRITERS: dict[Format, Callable[[Path, Columns], None]] = {Format.csv: _write_csv, Format.parquet: _write_parquet}

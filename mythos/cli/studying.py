@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mythos.cli.charts import Line, draw
-from mythos.cli.options import Overrides, Rules, chosen_rules, say
+from mythos.cli.options import Overrides, Rules, check_folder, check_rules, chosen_rules, say
 from mythos.contract.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def _setting(
     tasks: str,
     count: int,
     models: Path,
+    out: Path,
     target: float,
     rules: str = "",
 ) -> Setting:
@@ -87,13 +88,25 @@ def _setting(
     except ValueError:
         raise ConfigError(f"--seeds {seeds!r} is no list of whole numbers.", "For example: 1,2,3.") from None
     names = tuple(tasks.split(","))
+    _check_once("--seeds", numbers)
+    _check_once("--tasks", names)
     if unknown := [name for name in names if name not in TASKS]:
         raise ConfigError(f"--tasks: there is no task {unknown[0]!r}.", f"Choose from {', '.join(TASKS)}.")
     chosen = chosen_rules(rules)
     setting = Setting(config, tuple(overrides or ()), numbers, names, count, models, target, chosen, Progress())
     if setting.config().model.family != "recurrent" or not setting.config().data.answers_only:
         raise ConfigError(f"{config} is no recipe for a study.", "It needs a recurrent model and data.answers_only.")
+    for seed in numbers:
+        setting.config(f"train.seed={seed}")
+    check_folder(models)
+    check_folder(out)
     return setting
+
+
+def _check_once(option: str, values: Sequence[object]) -> None:
+    """Raises ConfigError where something would be measured and counted twice."""
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise ConfigError(f"{option} has {twice[0]} more than once.", "Name each once.")
 
 
 def halting(
@@ -111,7 +124,11 @@ def halting(
     from mythos.study.studies import halting as measure
     from mythos.study.summary import groups, halting_holds, told
 
-    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target, rules))
+    setting = _setting(config, overrides, seeds, tasks, questions, models, out, target, rules)
+    check_rules(setting.rules, setting.config().model)
+    rows = measure(setting)
+    if not rows:
+        raise ConfigError(f"No exit rule costs as little as {target:g} nats per answer.", "Give a larger --target.")
     holds = {(task, rule): (accurate, met) for task, rule, accurate, met in halting_holds(rows)}
     table = []
     for (task, rule), each in groups(rows, "task", "rule").items():
@@ -122,10 +139,9 @@ def halting(
     best = max(
         {row["rule"] for row in rows}, key=lambda rule: sum(met for (_, r), (_, met) in holds.items() if r == rule)
     )
-    lines = [
-        (task, *_mean_loops([r for r in each if r["rule"] == best])) for (task,), each in groups(rows, "task").items()
-    ]
-    seen = sum(holds[task, best][1] for task in tasks.split(","))
+    shown = groups([row for row in rows if row["rule"] == best], "task")
+    lines = [(task, *_mean_loops(each)) for (task,), each in shown.items()]
+    seen = sum(met for (_, rule), (_, met) in holds.items() if rule == best)
     paragraph = (
         f"Under `{best}`, {seen} of {len(tasks.split(',')) * len(seeds.split(','))} pairs of task and seed meet all three aims: "
         "at most 40% of the full loops executed over all tokens, at most 0.5 points of accuracy lost, and a rank correlation "
@@ -158,7 +174,7 @@ def extrapolation(
     from mythos.study.studies import extrapolation as measure
     from mythos.study.summary import groups, interval, told
 
-    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, 0.0))
+    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, out, 0.0))
     table, lines = [], []
     for (task, split), each in groups(rows, "task", "split").items():
         at = {times: [r["accuracy"] for r in each if r["times"] == times] for times in DEEPER}
@@ -203,7 +219,8 @@ def objectives(
     chosen = variants.split(",") if variants else [*VARIANTS]
     if unknown := [name for name in chosen if name not in VARIANTS]:
         raise ConfigError(f"--variants: there is no {unknown[0]!r}.", f"Choose from {', '.join(VARIANTS)}.")
-    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, target, rules), chosen)
+    _check_once("--variants", chosen)
+    rows = measure(_setting(config, overrides, seeds, tasks, questions, models, out, target, rules), chosen)
     keys = [f"{split}_{times}x" for split in ("accuracy", "harder") for times in DEEPER]
     keys += ["accuracy", "executed", "correlation"]
     table, lines = [], []

@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from mythos.cli.options import DEFAULT_RUNS, Json, Overrides, Runs, duration, print_json, say, spoken
+from mythos.cli.options import DEFAULT_RUNS, Json, Overrides, Runs, duration, print_json, say
 from mythos.cli.watching import await_free, facts, follow_run, present
 from mythos.contract import liveness
-from mythos.contract.changes import LIVE, ON_RESUME, change, told
+from mythos.contract.changes import LIVE, current_config, differences, told
 from mythos.contract.checkpoints import can_resume
 from mythos.contract.config import check_vocabulary
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.load import load_config
-from mythos.contract.rundir import RunPaths, existing_run, fresh_name, send_command
+from mythos.contract.rundir import RunPaths, existing_run, fresh_name, send_command, spoken
 from mythos.contract.watch import JsonTail, list_runs, read_json
 
 CONTROL_HELP = {
@@ -57,9 +57,10 @@ def train(
                 "--resume goes on with a run as it was configured.",
                 "Leave out CONFIG and --run, or start a new run. --set can change what a run does not stand on.",
             )
-        if overrides:
-            say(told(change(_resting_run(runs, resume), overrides, ON_RESUME)))
-        paths = launch.resume(runs, resume, processes)
+        before = current_config(_resting_run(runs, resume)) if overrides else None
+        paths = launch.resume(runs, resume, processes, overrides or [])
+        if before:
+            say(told(differences(before, current_config(paths))))
     elif config is None:
         raise ConfigError("mythos train needs a configuration.", "Try: mythos train configs/quickstart.yaml")
     else:
@@ -94,7 +95,7 @@ def fork(
     from mythos.train.fork import fork as start
 
     began = time.time()
-    paths = start(runs, parent, at, overrides or [], run or fresh_name(Path(parent).name), sys.argv)
+    paths = start(runs, parent, at, overrides or [], run or fresh_name(existing_run(runs, parent).name), sys.argv)
     say(paths.name)
     if not detach:
         follow_run(paths, since=began)

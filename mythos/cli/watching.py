@@ -9,14 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from mythos.cli.options import DEFAULT_RUNS, Json, Runs, duration, print_json, quantity, safe, say, spoken
+from mythos.cli.options import DEFAULT_RUNS, Json, Runs, duration, print_json, quantity, safe, say
 from mythos.contract.checkpoints import can_resume
 from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.liveness import GONE, is_locked
-from mythos.contract.rundir import RunPaths, existing_run
+from mythos.contract.rundir import RunPaths, existing_run, spoken
 from mythos.contract.watch import JsonTail, RunSummary, summarize
 from mythos.contract.words import counted
 
+DRAWABLE = 1e300
+"""Largest number that the chart's arithmetic bears."""
 GONE_S = 10.0
 """Most seconds that a worker is waited for which has said that it ended."""
 
@@ -68,8 +70,9 @@ def print_once(paths: RunPaths, as_json: bool) -> None:
         last = {"metrics": metrics[-1] if metrics else None, "evaluation": evaluations[-1] if evaluations else None}
         print_json({**facts(summary), **last})
         return
-    if len(metrics) > 1:
-        _chart(metrics, evaluations)
+    losses = _losses(metrics)
+    if len(losses) > 1:
+        _chart(losses, _losses(evaluations))
     say(_headline(summary))
     if metrics:
         say(_line(metrics[-1]))
@@ -153,7 +156,12 @@ def _fault(paths: RunPaths, run: RunSummary) -> dict[str, Any] | None:
     return {"message": GONE if run.state == "crashed" else run.message or "It failed without a word.", "hint": hint}
 
 
-def _chart(metrics: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> None:
+def _losses(lines: list[dict[str, Any]]) -> dict[float, float]:
+    """Losses by step, as far as a chart can draw them. A resumed run repeats steps: the later ones count."""
+    return {line["step"]: line["loss"] for line in lines if _is_drawable(line, "step") and _is_drawable(line, "loss")}
+
+
+def _chart(training: dict[float, float], held_out: dict[float, float]) -> None:
     import shutil
 
     import plotext
@@ -162,12 +170,10 @@ def _chart(metrics: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> 
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(min(columns, 120), min(max(rows - 6, 10), 24))
-    for lines, draw, marker, label in (
-        (metrics, plotext.plot, "braille", "training"),
-        (evaluations, plotext.scatter, "o", "held out"),
+    for points, draw, marker, label in (
+        (training, plotext.plot, "braille", "training"),
+        (held_out, plotext.scatter, "o", "held out"),
     ):
-        known = [line for line in lines if _is_number(line, "step") and _is_number(line, "loss")]
-        points = {line["step"]: line["loss"] for line in known}  # a resumed run repeats steps: the later ones count
         if points:
             steps = sorted(points)
             draw(steps, [points[step] for step in steps], marker=marker, label=label)
@@ -219,6 +225,11 @@ def _event(e: dict[str, Any]) -> str:
 
 def _is_number(values: dict[str, Any], key: str) -> bool:
     return isinstance(values.get(key), int | float)
+
+
+def _is_drawable(values: dict[str, Any], key: str) -> bool:
+    """Whether it is a number that the chart can draw."""
+    return _is_number(values, key) and abs(values[key]) < DRAWABLE
 
 
 def _number(values: dict[str, Any], key: str, form: str) -> str:

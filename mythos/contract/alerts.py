@@ -172,8 +172,8 @@ PLAYBOOK: dict[str, Trouble] = {
     ),
     "bad_weights": Trouble(
         "error",
-        "Weights are not finite",
-        "The run diverged before this checkpoint was saved.",
+        "Weights are damaged or not finite",
+        "A disk or a copy failed, or the run diverged before this checkpoint was saved.",
         "Go back to an earlier checkpoint; delete this one.",
     ),
     "router_bias": Trouble(
@@ -209,6 +209,12 @@ def limit(name: str) -> float:
 
 
 def as_event(alert: Alert) -> dict[str, Any]:
-    """What an event of kind `alert` tells of it."""
-    facts = {"alert": alert.kind, "level": alert.level, "evidence": alert.evidence, "action": alert.action}
+    """What an event of kind `alert` tells of it: its step too, since others may have been taken before it was told."""
+    facts = {
+        "step": alert.step,
+        "alert": alert.kind,
+        "level": alert.level,
+        "evidence": alert.evidence,
+        "action": alert.action,
+    }
     return {"message": alert.message, "hint": alert.advice, **facts}

@@ -40,6 +40,7 @@ ON_RESUME = (
     "train.parallel",
     "train.accumulate",
     "train.device",
+    "train.precision",
     "train.threads",
     "train.compile",
     "train.checkpoint_loops",
@@ -70,17 +71,24 @@ def _changes(paths: RunPaths) -> dict[str, str]:
         raise ConfigError(f"{file} is damaged.", "Remove it to go on with config.yaml as it was launched.") from None
 
 
+def changed(paths: RunPaths, overrides: Sequence[str], allowed: Sequence[str]) -> Config:
+    """What would be in force with `key=value` overrides. Raises ConfigError where a key is not among the `allowed` or unfit."""
+    before = current_config(paths)
+    after = parse_config(before.model_dump(mode="json"), overrides, where="the change")
+    refuse_others(differences(before, after), allowed)
+    return after
+
+
 def change(paths: RunPaths, overrides: Sequence[str], allowed: Sequence[str]) -> Changes:
     """Put `key=value` overrides in force for a run and remember them; returns what differs now.
 
     Raises ConfigError where a key is not among the `allowed` or a value is unfit, RunError where the folder refuses.
     """
-    before = current_config(paths)
-    after = parse_config(before.model_dump(mode="json"), overrides, where="the change")
-    changes = differences(before, after)
-    refuse_others(changes, allowed)
-    pairs = (override.partition("=") for override in overrides)
-    kept = _changes(paths) | {key.strip(): text.strip() for key, _, text in pairs}
+    changes = differences(current_config(paths), changed(paths, overrides, allowed))
+    kept = _changes(paths)
+    for key, _, text in (override.partition("=") for override in overrides):
+        kept.pop(key.strip(), None)  # the later one counts, also against a whole section
+        kept[key.strip()] = text.strip()
     try:
         write_json(paths.root / "changes.json", kept)
     except OSError as error:

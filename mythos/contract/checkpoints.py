@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +24,9 @@ from typing import Any
 import xxhash
 
 from mythos.contract.errors import CheckpointError
+from mythos.contract.liveness import is_locked
+from mythos.contract.rundir import RunPaths, spoken
+from mythos.contract.watch import folders
 
 FORMAT = 1
 HASHES: dict[str, Callable[[], Any]] = {"sha256": hashlib.sha256, "xxh3_128": xxhash.xxh3_128}
@@ -137,6 +141,8 @@ def _seal(directory: Path, facts: dict[str, Any], algorithm: str, hashes: Mappin
         os.close(descriptor)
         name = path.relative_to(directory).as_posix()
         files[name] = {"size": path.stat().st_size, algorithm: hashes.get(name) or file_hash(path, algorithm)}
+    for folder in (path for path in directory.rglob("*") if path.is_dir()):
+        sync_directory(folder)
     manifest = directory / "manifest.json"
     with open(manifest, "w", encoding="utf-8") as file:
         json.dump({"format": FORMAT, **facts, "files": files}, file, indent=1)
@@ -185,7 +191,11 @@ def _check_file(path: Path, name: str, entry: dict[str, Any], check_hash: bool) 
         raise CheckpointError(
             f"{file} is damaged: {size} bytes instead of {entry.get('size')}.", "Name another checkpoint."
         )
-    if check_hash and not any(kind in entry and file_hash(file, kind) == entry[kind] for kind in HASHES):
+    try:
+        whole = not check_hash or any(kind in entry and file_hash(file, kind) == entry[kind] for kind in HASHES)
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}.", "Name another checkpoint.") from None
+    if not whole:
         raise CheckpointError(
             f"{file} is damaged: its contents differ from what the manifest says.", "Name another checkpoint."
         )
@@ -212,12 +222,14 @@ def describe(path: Path) -> CheckpointInfo | None:
 
 def list_checkpoints(folder: Path) -> list[CheckpointInfo]:
     """Whole checkpoints directly inside a folder, latest step first."""
-    try:
-        entries = [entry for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
-    except OSError:
-        return []
-    found = [info for entry in entries if (info := describe(Path(entry.path)))]
+    names = (name for name in folders(folder) if not name.startswith("."))
+    found = [info for name in names if (info := describe(folder / name))]
     return sorted(found, key=lambda info: (info.step, info.saved), reverse=True)
+
+
+def damaged_checkpoints(folder: Path) -> list[Path]:
+    """What is named like a checkpoint of a run and is none, or no whole one; latest step first."""
+    return sorted((path for path in folder.glob("step-*") if path.is_dir() and not describe(path)), reverse=True)
 
 
 def can_resume(folder: Path) -> bool:
@@ -233,7 +245,18 @@ def find_checkpoint(path: str | Path) -> Path:
         return given
     whole = list_checkpoints(given / "checkpoints")
     if not whole:
-        raise CheckpointError(
-            f"The run {given.name} has no whole checkpoint yet.", f"Ask for one with `mythos save {given.name}`."
-        )
+        raise _none_in(RunPaths(Path(os.path.realpath(given))))
     return whole[0].path
+
+
+def _none_in(run: RunPaths) -> CheckpointError:
+    """What to say of a run without a whole checkpoint."""
+    if damaged := ", ".join(path.name for path in damaged_checkpoints(run.checkpoints)):
+        return CheckpointError(
+            f"The run {run.name} has no whole checkpoint, only damaged ones: {damaged}.",
+            f"See what they lack: mythos doctor {spoken(run)}",
+        )
+    way_on = f"Start it anew: mythos train {shlex.quote(str(run.config))} --run NAME"
+    if is_locked(run):
+        way_on = f"Ask for one: mythos save {spoken(run)}"
+    return CheckpointError(f"The run {run.name} has no whole checkpoint yet.", way_on)

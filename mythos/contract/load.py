@@ -16,6 +16,8 @@ from mythos.contract.errors import ConfigError
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """In C where PyYAML was built with it: the same text in a fifth of the time, which every checkpoint takes."""
+UNREADABLE = yaml.YAMLError, ValueError, RecursionError
+"""What reading YAML raises: its own errors, those of dates and numbers that are none, too many brackets."""
 FAMILIES: dict[str, type[BaseModel]] = {"dense": DenseConfig, "recurrent": RecurrentConfig}
 
 
@@ -45,7 +47,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """The mapping that a YAML text holds, read safely; `where` is what errors call it."""
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise ConfigError(
@@ -115,7 +117,7 @@ def _with_override(values: dict[str, Any], override: str) -> dict[str, Any]:
         )
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except UNREADABLE:
         value = text
     return _set(values, path, value, key)
 

@@ -8,18 +8,22 @@ The worker is the only writer, except for `control/`, into which anyone may put 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import platform
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import stat
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +33,8 @@ from mythos.contract.errors import RunError
 if TYPE_CHECKING:  # readers start without pydantic
     from mythos.contract.config import Config
 
+USUAL_RUNS = Path("runs")
+"""Where runs lie unless somebody says otherwise."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 COMMAND_BYTES = 1 << 16
 """Largest file that is read as a command."""
@@ -71,15 +77,24 @@ def run_paths(runs: str | Path, name: str) -> RunPaths:
 
 
 def existing_run(runs: str | Path, name: str) -> RunPaths:
-    """Paths of a run that is there. `name` may also be a path to its directory."""
-    is_path = len(Path(name).parts) > 1
-    paths = RunPaths(Path(name)) if is_path else run_paths(runs, name)
+    """Paths of a run that is there. What has a slash, `.` and `..` are paths to its directory. Raises RunError."""
+    is_path = "/" in name or name in (".", "..")
+    paths = RunPaths(Path(os.path.realpath(name))) if is_path else run_paths(runs, name)
     if not paths.identity.is_file():
         raise RunError(
             f"There is no run at {name!r}." if is_path else f"There is no run {name!r} in {Path(runs)}.",
             "`mythos runs` lists what is there; --runs names another folder.",
         )
     return paths
+
+
+def spoken(paths: RunPaths) -> str:
+    """How a command in this shell names a run: by its name, or by its directory where that lies elsewhere."""
+    usual = os.environ.get("MYTHOS_RUNS", USUAL_RUNS)
+    if os.path.realpath(paths.root.parent) == os.path.realpath(usual):
+        return paths.name
+    folder = str(paths.root)
+    return shlex.quote(folder if "/" in folder else f"./{folder}")
 
 
 def fresh_name(stem: str = "run") -> str:
@@ -146,21 +161,55 @@ def _identity(name: str, config: Config, argv: list[str], parent: str | None) ->
 
 
 def write_atomic(path: Path, text: str, durable: bool = True) -> None:
-    """Replace a small file so that a reader sees the old or the new text, never a part.
+    """Replace a small file of a run so that a reader sees the old or the new text, never a part.
 
-    What is not `durable` is not waited for until the disk has it: a power cut may leave an empty file.
+    A link there is replaced: nothing outside the run is written. What is not `durable` is not waited for until the disk has
+    it: a power cut may leave an empty file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    with _beside(path) as place, open(place, "w", encoding="utf-8") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def write_named(path: Path, text: str) -> None:
+    """Write the text file that somebody named, as `replacing` does."""
+    with replacing(path) as place:
+        place.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what shall be the file that somebody named: beside it, and put into its place on leaving without an error.
+
+    A link stays, and what it points to is replaced. A stream is written into as it is. Raises OSError where neither a file nor
+    a stream lies there, or the disk refuses.
+    """
+    if is_stream(path):
+        yield path
+        return
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "Not a file", str(path))
+    with _beside(target) as place:
+        yield place
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
+        yield temporary
+        os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a pipe, a terminal or the like lies there, of which nothing is lost when it is written into."""
+    return path.is_fifo() or path.is_char_device()
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:
@@ -285,6 +334,6 @@ def acquire_lock(paths: RunPaths, wait_s: float = 1.0) -> int:
             if time.monotonic() > give_up:
                 os.close(descriptor)
                 raise RunError(
-                    f"A worker is already running {paths.name}.", f"Watch it with `mythos watch {paths.name}`."
+                    f"A worker is already running {paths.name}.", f"Watch it with `mythos watch {spoken(paths)}`."
                 ) from None
             time.sleep(0.02)

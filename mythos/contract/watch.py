@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,12 +204,23 @@ def summarize(paths: RunPaths, now: float | None = None) -> RunSummary | None:
     )
 
 
+def folders(root: Path) -> list[str]:
+    """Names of the directories inside one, sorted. An entry that cannot be looked at, such as a link to itself, is none."""
+    with suppress(OSError), os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if _is_folder(entry))
+    return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def list_runs(runs: str | Path) -> list[RunSummary]:
     """All runs of a folder, newest first. A missing folder is an empty list."""
     root = Path(runs)
-    try:
-        names = sorted(entry.name for entry in os.scandir(root) if NAME.fullmatch(entry.name) and entry.is_dir())
-    except OSError:
-        return []
+    names = (name for name in folders(root) if NAME.fullmatch(name))
     found = [summary for name in names if (summary := summarize(RunPaths(root / name)))]
     return sorted(found, key=lambda run: run.created, reverse=True)

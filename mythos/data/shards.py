@@ -200,6 +200,11 @@ class Corpus:
 
     def _read_meta(self) -> dict[str, Any]:
         hint = "Delete the folder; it is built anew when a run asks for it."
+        if not (self.path / "meta.json").exists():
+            raise DataError(
+                f"{self.path} is no prepared corpus: it has no meta.json.",
+                "`mythos data prepare CONFIG` tells where it puts one.",
+            )
         try:
             meta: dict[str, Any] = json.loads((self.path / "meta.json").read_text(encoding="utf-8"))
             if meta["format"] != FORMAT:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from mythos.checkpoint import Checkpoint, load_checkpoint
 from mythos.contract.config import DenseConfig, InferConfig
 from mythos.contract.errors import CheckpointError, ConfigError, MythosError
-from mythos.contract.rundir import write_atomic
+from mythos.contract.rundir import write_named
 from mythos.interop.gguf_file import BLOCK, DTYPES, choose_kinds, llama_tensors, write_file
 from mythos.interop.gguf_vocabulary import Vocabulary, read_vocabulary
 
@@ -60,7 +60,7 @@ def export_gguf(source: Path, target: Path, dtype: str = "f16") -> GGUFExport:
     name = checkpoint.path.name.encode(errors="replace").decode()
     with _replacing(target) as temporary:
         write_file(temporary, name, config, vocabulary, tensors, kinds, dtype)
-        write_atomic(modelfile, _modelfile(target.name, checkpoint.config.infer, config.context))
+        write_named(modelfile, _modelfile(target.name, checkpoint.config.infer, config.context))
     remarks = _remarks(vocabulary, kinds, dtype) + _lost_stops(checkpoint.config.infer)
     return GGUFExport(target, modelfile, len(tensors), target.stat().st_size, remarks)
 

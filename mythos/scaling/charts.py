@@ -7,7 +7,6 @@ L − A·N^−α over D.
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,7 +16,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from mythos.contract.rundir import write_atomic
+from mythos.contract.rundir import replacing, write_named
 from mythos.scaling.fit import Fit
 from mythos.scaling.points import ScalingError
 
@@ -100,15 +99,11 @@ def save(fit: Fit, path: Path) -> None:
     """Write the picture as .svg or .png."""
     picture = svg(panels(fit))
     if path.suffix.lower() == ".svg":
-        write_atomic(path, picture)
+        write_named(path, picture)
         return
     render = import_module("resvg_py").svg_to_bytes
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(bytes(render(svg_string=picture, zoom=2)))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as place:
+        place.write_bytes(bytes(render(svg_string=picture, zoom=2)))
 
 
 def svg(shown: Sequence[Panel]) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mythos.contract.errors import MythosError
 from mythos.contract.rundir import RunPaths, existing_run
 from mythos.contract.watch import JsonTail, list_runs, number, summarize
+from mythos.contract.words import counted
 
 if TYPE_CHECKING:
     from mythos.contract.config import DenseConfig
@@ -68,7 +69,11 @@ def gather(sources: Sequence[str], runs: Path, count: str = "total") -> Points:
     for source in sources:
         path = Path(source)
         if path.suffix.lower() in (".csv", ".json"):
-            found.points += read_csv(path) if path.suffix.lower() == ".csv" else read_json_points(path, count)
+            points = read_csv(path) if path.suffix.lower() == ".csv" else read_json_points(path, count)
+            new = [point for point in points if point not in found.points]
+            if again := len(points) - len(new):
+                found.remarks.append(f"{counted(again, 'point')} of {path} came before and will not count twice.")
+            found.points += new
             continue
         for run in runs_of(source, runs):
             try:
@@ -147,7 +152,7 @@ def read_json_points(path: Path, count: str) -> list[Point]:
     """Points of a file that `mythos scaling fit --json` printed, where it counted N as `count` says, or did not tell."""
     try:
         fit = json.loads(path.read_text(encoding="utf-8"))
-        points, counted = fit["points"], fit.get("count", count)
+        points, kind = fit["points"], fit.get("count", count)
         found = [Point(str(p["name"]), *(float(p[key]) for key in ("n", "d", "loss"))) for p in points]
         if any(not 0 < value < MOST for p in found for value in (p.n, p.d, p.loss)):
             raise ValueError("a value is not a number above 0")
@@ -157,8 +162,8 @@ def read_json_points(path: Path, count: str) -> list[Point]:
         raise ScalingError(
             f"{path} is no fit: {type(error).__name__}: {error}.", "Write one: mythos scaling fit … --json > fit.json"
         ) from None
-    if counted != count:
-        raise ScalingError(f"N in {path} is {counted}, here {count}.", f"Add --count {counted}.")
+    if kind != count:
+        raise ScalingError(f"N in {path} is {kind}, here {count}.", f"Add --count {kind}.")
     return found
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from mythos.checkpoint import aligned, load_weights, write_files
 from mythos.contract.changes import differences
 from mythos.contract.checkpoints import (
     QUICK_HASH,
+    CheckpointInfo,
     find_checkpoint,
     list_checkpoints,
     new_checkpoint,
@@ -74,6 +77,8 @@ def take(
         "parameters": count_parameters(model),
         "precision": trainer.device.precision,
         "threads": trainer.device.threads,
+        "beside": trainer.ranks.beside,
+        "seconds": trainer.seconds_done,
         "metrics": metrics,
         "saved": time.time(),
     }
@@ -84,8 +89,8 @@ def take(
     return Snapshot(weights, finite, state, pieces, plain, guard, trainer.config, facts)
 
 
-def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> str:
-    """Make a checkpoint of a snapshot, move `latest` (and `best`) to it, drop old ones. Returns its name.
+def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path) -> str:
+    """Make a checkpoint of a snapshot, move `latest` and `best` to where they belong, drop old ones. Returns its name.
 
     Touches nothing but files. Raises CheckpointError where the disk refuses, and for weights that are not finite, since
     they would push out good ones; the checkpoints before it are whole then.
@@ -102,16 +107,15 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path, best: bool) -> s
         with new_checkpoint(paths.checkpoints / name, facts, QUICK_HASH, hashes) as directory:
             hashes["model.safetensors"] = write_files(directory, snapshot.weights, snapshot.config, tokenizer)
             hashes["state/trainer.safetensors"] = _write_state(directory / "state", snapshot)
-        write_atomic(paths.checkpoints / "latest", name + "\n")
-        if best:
-            write_atomic(paths.checkpoints / "best", name + "\n")
     except OSError as error:
         raise CheckpointError(
             f"{name} cannot be saved: {error}.", "Make room for it, or mend the folder; earlier checkpoints are whole."
         ) from None
     finally:
         snapshot.pieces.drop()
-    _thin_out(paths, snapshot)
+    found = list_checkpoints(paths.checkpoints)
+    _point(paths, name, best_of(found))
+    _thin_out(found, snapshot)
     return name
 
 
@@ -120,9 +124,9 @@ def is_finite(tensor: Tensor) -> bool:
     return not (tensor.is_floating_point() and tensor.numel()) or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
-def save(paths: RunPaths, trainer: Trainer, tokenizer: Path, metrics: dict[str, Any], best: bool) -> str:
+def save(paths: RunPaths, trainer: Trainer, tokenizer: Path, metrics: dict[str, Any]) -> str:
     """`take` and `write` at once, while the training waits."""
-    return write(paths, take(trainer, metrics), tokenizer, best)
+    return write(paths, take(trainer, metrics), tokenizer)
 
 
 def _write_state(folder: Path, snapshot: Snapshot) -> str:
@@ -136,13 +140,32 @@ def _write_state(folder: Path, snapshot: Snapshot) -> str:
     return digest
 
 
-def _thin_out(paths: RunPaths, snapshot: Snapshot) -> None:
+def bits_of(info: CheckpointInfo) -> float | None:
+    """Held-out bits per byte, None where they were not measured or are no number."""
+    bits = info.metrics.get("bits_per_byte")
+    return bits if isinstance(bits, int | float) and math.isfinite(bits) else None
+
+
+def best_of(found: Sequence[CheckpointInfo]) -> CheckpointInfo | None:
+    """The one with the fewest bits per byte, the earliest of several; None where none was evaluated."""
+    measured = [(bits, info.step, info) for info in found if (bits := bits_of(info)) is not None]
+    return min(measured, key=lambda one: one[:2])[2] if measured else None
+
+
+def _point(paths: RunPaths, latest: str, best: CheckpointInfo | None) -> None:
+    """Move both pointers. Where the disk refuses they are as they were, and the next checkpoint moves them."""
+    with suppress(OSError):
+        write_atomic(paths.checkpoints / "latest", latest + "\n")
+        if best and pointer(paths, "best") != best.path.name:
+            write_atomic(paths.checkpoints / "best", best.path.name + "\n")
+
+
+def _thin_out(found: Sequence[CheckpointInfo], snapshot: Snapshot) -> None:
     """Remove all but the newest `keep_checkpoints`, every `keep_every`-th step, the best and the one just written."""
-    train = snapshot.config.train
-    kept = {pointer(paths, "best"), snapshot.name}
-    for info in list_checkpoints(paths.checkpoints)[train.keep_checkpoints :]:
+    train, best = snapshot.config.train, best_of(found)
+    for info in found[train.keep_checkpoints :]:
         for_good = train.keep_every and info.step % train.keep_every == 0
-        if info.path.name not in kept and not for_good:
+        if info is not best and info.path.name != snapshot.name and not for_good:
             remove_checkpoint(info.path)
 
 

@@ -77,6 +77,11 @@ def choose_device(train: TrainConfig, ranks: Ranks | None = None) -> Device:
     return Device(name, precision, threads, peaks[precision] * ranks.world)
 
 
+def can_compute(train: TrainConfig, precision: str) -> bool:
+    """Whether the device of `train.device` does this arithmetic, one of DTYPES. Raises MythosError where it is not there."""
+    return _can(_choose_kind(train.device), precision)
+
+
 def _choose_kind(wanted: str) -> str:
     """`auto` is CUDA where there is any. MPS must be asked for: what it lacks is computed on the CPU (see `launch`)."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

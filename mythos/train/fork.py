@@ -11,7 +11,7 @@ from mythos.contract.checkpoints import QUICK_HASH, CheckpointInfo, list_checkpo
 from mythos.contract.config import Config
 from mythos.contract.errors import CheckpointError, ConfigError, RunError
 from mythos.contract.load import dump_config, load_config, parse_config
-from mythos.contract.rundir import RunPaths, create_run, existing_run, write_atomic
+from mythos.contract.rundir import RunPaths, create_run, existing_run, spoken, write_atomic
 from mythos.train import launch
 
 
@@ -43,7 +43,7 @@ def _checkpoint(parent: RunPaths, step: int | None) -> CheckpointInfo:
         there = ", ".join(str(info.step) for info in reversed(found))
         raise CheckpointError(
             f"The run {parent.name} has no whole checkpoint{'' if step is None else f' at step {step}'}.",
-            f"It has those of steps {there}." if there else f"Ask a running one for it: mythos save {parent.name}",
+            f"It has those of steps {there}." if there else f"Ask a running one for it: mythos save {spoken(parent)}",
         )
     return chosen[0]
 
@@ -51,7 +51,13 @@ def _checkpoint(parent: RunPaths, step: int | None) -> CheckpointInfo:
 def _changed(source: CheckpointInfo, overrides: Sequence[str]) -> Config:
     before = load_config(source.path / "config.yaml")
     after = parse_config(before.model_dump(mode="json"), overrides, where=source.title)
-    refuse_bound(differences(before, after))
+    changes = differences(before, after)
+    refuse_bound(changes)
+    if after.train.max_tokens and "train.batch_size" in changes:
+        raise ConfigError(
+            "train.batch_size cannot be changed under train.max_tokens: the steps done so far had other numbers of tokens.",
+            "Add --set train.max_tokens=0 --set train.steps=N.",
+        )
     if after.train.length <= source.step:
         raise ConfigError(
             f"{source.title} has done {source.step} of {after.train.length} steps, so the fork has nothing to do.",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from mythos.contract.checkpoints import can_resume
 from mythos.contract.errors import MythosError, RunError
 from mythos.contract.liveness import process_identity
 from mythos.contract.rundir import LineWriter, RunPaths, take_commands, write_atomic, write_json
@@ -104,15 +105,17 @@ class Control:
         self.discard = False
         self.save_ids: list[str] = []
         self.stop_requested = ""
+        self._signalled = False
         self._checked = 0.0
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, self._on_term)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _on_term(self, number: int, frame: Any) -> None:
-        if self.stop_requested:
+        if self._signalled:
             os._exit(128 + number)
-        self.stop_requested = signal.Signals(number).name
+        self._signalled = True
+        self.stop_requested = self.stop_requested or signal.Signals(number).name
 
     def poll(self) -> None:
         """Read the inbox, at most every INBOX_EVERY_S."""
@@ -130,7 +133,8 @@ class Control:
             return
         if name == "kill":
             self.acknowledge(identity, name, True, "ended at once, nothing saved")
-            self.journal.state("stopped", "killed by command; the last checkpoint stays", 0, eta_s=None)
+            stays = "the last checkpoint stays" if can_resume(self.paths.checkpoints) else "there was no checkpoint yet"
+            self.journal.state("stopped", f"killed by command; {stays}", 0, eta_s=None)
             os._exit(0)
         if name == "stop":
             self.stop_requested = "stop command"

@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 from torch import Tensor
 
-from mythos.contract.checkpoints import describe
+from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.errors import CheckpointError
 from mythos.contract.rundir import RunPaths
 from mythos.tensor_file import Image
-from mythos.train.checkpoint import Snapshot, in_host_memory, pointer, take, write
+from mythos.train.checkpoint import Snapshot, best_of, bits_of, in_host_memory, take, write
 from mythos.train.loop import Trainer
 from mythos.train.pieces import is_split
 
@@ -70,6 +70,11 @@ class Keeper:
         self.settle(wait)
 
     @property
+    def makes_wait(self) -> bool:
+        """Whether `save` would wait for a disk: for the last one's, or for want of memory for a copy."""
+        return self.saving or not self._has_room()
+
+    @property
     def saving(self) -> bool:
         """Whether one is being written."""
         return self._thread is not None and self._thread.is_alive()
@@ -95,7 +100,7 @@ class Keeper:
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         try:
-            write(self.paths, snapshot, self.tokenizer, best)
+            write(self.paths, snapshot, self.tokenizer)
             self._outcome = Outcome(snapshot.name, best)
         except CheckpointError as error:
             self._outcome = Outcome(snapshot.name, best, str(error))
@@ -113,6 +118,5 @@ class Keeper:
 
 
 def _bits_of_best(paths: RunPaths) -> float | None:
-    name = pointer(paths, "best")
-    info = describe(paths.checkpoints / name) if name else None
-    return info.metrics.get("bits_per_byte") if info else None
+    best = best_of(list_checkpoints(paths.checkpoints))
+    return bits_of(best) if best else None

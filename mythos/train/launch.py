@@ -7,16 +7,17 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mythos.contract.changes import current_config
-from mythos.contract.checkpoints import can_resume
+from mythos.contract.changes import ON_RESUME, change, changed, current_config
+from mythos.contract.checkpoints import list_checkpoints
 from mythos.contract.config import Config
-from mythos.contract.errors import RunError
-from mythos.contract.rundir import RunPaths, acquire_lock, create_run, existing_run, take_commands, write_json
-from mythos.contract.watch import read_json
+from mythos.contract.errors import ConfigError, RunError
+from mythos.contract.rundir import RunPaths, acquire_lock, create_run, existing_run, spoken, take_commands, write_json
+from mythos.contract.watch import count, read_json
 from mythos.train.ranks import check_parts
 
 SHUTDOWN_S = 10
@@ -36,26 +37,33 @@ def start(config: Config, runs: str | Path, name: str, argv: list[str], processe
     return paths
 
 
-def resume(runs: str | Path, name: str, processes: int = 1) -> RunPaths:
+def resume(runs: str | Path, name: str, processes: int = 1, overrides: Sequence[str] = ()) -> RunPaths:
     """Start a worker that goes on from the latest whole checkpoint, perhaps in another number of processes.
 
-    Raises RunError where there is nothing to go on with, ConfigError where so many processes cannot.
+    The overrides are put in force once nothing else is in the way. Raises RunError where there is nothing to go on with,
+    ConfigError where so many processes cannot or a setting may not change.
     """
     paths = existing_run(runs, name)
     status = read_json(paths.status) or {}
-    if status.get("state") == "finished" and current_config(paths).train.length <= status.get("step", 0):
+    config = changed(paths, overrides, ON_RESUME) if overrides else current_config(paths)
+    if status.get("state") == "finished" and config.train.length <= count(status.get("step")):
         raise RunError(
             f"The run {paths.name} is finished.",
-            f"Give it more steps: mythos train --resume {paths.name} --set train.steps=N.",
+            f"Give it more steps: mythos train --resume {spoken(paths)} --set train.steps=N.",
         )
-    if not can_resume(paths.checkpoints):
+    newest = next((info.step for info in list_checkpoints(paths.checkpoints) if info.resumable), None)
+    if newest is None:
         raise RunError(
             f"The run {paths.name} has no whole checkpoint to resume from.",
             f"Start it anew: mythos train {shlex.quote(str(paths.config))} --run NAME.",
         )
+    if config.train.length < newest:
+        raise ConfigError(
+            f"{config.train.length} steps are fewer than the {newest} that {paths.name} has done.", "Raise train.steps."
+        )
     if processes > 1:
-        check_parts(current_config(paths).train, processes)
-    _spawn(paths, resume=True, processes=processes)
+        check_parts(config.train, processes)
+    _spawn(paths, resume=True, processes=processes, overrides=overrides)
     return paths
 
 
@@ -98,7 +106,7 @@ def _command(paths: RunPaths, lock: int, resume: bool, torchrun: list[str]) -> l
     return [sys.executable, "-u", *launcher, *worker]
 
 
-def _spawn(paths: RunPaths, resume: bool, processes: int = 1) -> None:
+def _spawn(paths: RunPaths, resume: bool, processes: int = 1, overrides: Sequence[str] = ()) -> None:
     """The lock is taken here and inherited, so there is no moment in which a started run looks dead.
 
     Of several processes it is torchrun that holds it: for as long as any of them lives.
@@ -107,6 +115,8 @@ def _spawn(paths: RunPaths, resume: bool, processes: int = 1) -> None:
     lock = acquire_lock(paths)
     before = begin_again(paths) if resume else None
     try:
+        if overrides:
+            change(paths, overrides, ON_RESUME)
         with open(paths.log, "ab") as log:
             subprocess.Popen(
                 _command(paths, lock, resume, several if processes > 1 else []),

@@ -13,6 +13,9 @@ from torch import Tensor
 from mythos.contract.alerts import SKIPPABLE
 from mythos.train.loop import StepResult
 
+LeftOut = dict[str, list[tuple[int, float]]]
+"""Steps that were left out, each with the loss or gradient norm that was the reason, by kind."""
+
 
 @dataclass
 class Stretch:
@@ -25,6 +28,8 @@ class Stretch:
     loads: list[Tensor] = field(default_factory=list)
     judged: list[tuple[Tensor, int, Tensor, Tensor]] = field(default_factory=list)
     """(reasons to leave out the update, step, loss, gradient norm) of steps that were judged."""
+    skipped: LeftOut = field(default_factory=dict)
+    """What an earlier worker left out since the last line that it wrote."""
 
     def add(self, result: StepResult) -> None:
         telemetry = result.telemetry
@@ -46,10 +51,10 @@ class Meter:
     right after another line.
     """
 
-    def __init__(self, peak_flops: float, max_loops: int) -> None:
+    def __init__(self, peak_flops: float, max_loops: int, skipped: LeftOut | None = None) -> None:
         self.peak_flops = peak_flops
         self.max_loops = max_loops
-        self._stretch = Stretch()
+        self._stretch = Stretch(skipped=skipped or {})
         self._closed: list[tuple[Stretch, float, float]] = []
         self._since = time.perf_counter()
         self._paused = 0.0
@@ -60,6 +65,11 @@ class Meter:
     def exclude(self, seconds: float) -> None:
         """Time that was no training (evaluation, checkpoint, pause) does not count against throughput."""
         self._paused += seconds
+
+    @property
+    def skipped(self) -> LeftOut:
+        """Steps that were left out since the last line."""
+        return _skipped(self._stretch)
 
     @property
     def has_lines(self) -> bool:
@@ -118,9 +128,8 @@ class Meter:
         return {key: value for key, value in line.items() if value is not None}
 
 
-def _skipped(stretch: Stretch) -> dict[str, list[tuple[int, float]]]:
-    """Steps that were left out, each with the loss or gradient norm that was the reason, by kind."""
-    found: dict[str, list[tuple[int, float]]] = {}
+def _skipped(stretch: Stretch) -> LeftOut:
+    found = {kind: [*steps] for kind, steps in stretch.skipped.items()}
     reasons = torch.stack([flags for flags, *_ in stretch.judged]).tolist() if stretch.judged else []
     for (_, step, loss, norm), flags in zip(stretch.judged, reasons, strict=True):
         for kind in [kind for kind, flag in zip(SKIPPABLE, flags, strict=True) if flag]:

@@ -18,6 +18,7 @@ from mythos.contract.watch import read_json
 from mythos.data.loader import Loader
 from mythos.train.alerts import Guard
 from mythos.train.journal import Control, Journal, say
+from mythos.train.meter import LeftOut
 from mythos.train.sinks import Sinks
 from mythos.train.surroundings import Surroundings
 
@@ -45,8 +46,13 @@ class Records:
             self._sinks.put(line)
             self.around.add(line)
             if skipped := line.get("skipped"):
-                self.journal.event("skipped", steps=skipped)
+                self.journal.event("skipped", step=line["step"], steps=skipped)
             self._obey(self.guard.observe(line))
+
+    def retry(self) -> None:
+        """Write the lines that the disk has refused, if it takes them now: a checkpoint shall not be ahead of them."""
+        if self._refused:
+            self._refused = not self._file.write()
 
     def evaluation(self, facts: dict[str, Any]) -> None:
         """One evaluation: `step`, `loss` and more."""
@@ -59,17 +65,20 @@ class Records:
         if alert := self.guard.out_of_memory(error):
             self._tell_of(replace(alert, step=self.around.newest))
 
-    def state(self) -> str:
-        """What later judgements rest on, as the checkpoint's state/guard.json."""
-        return json.dumps({**self.guard.state(), "around": self.around.state()})
+    def state(self, skipped: LeftOut) -> str:
+        """What later judgements and lines rest on, as the checkpoint's state/guard.json."""
+        return json.dumps({**self.guard.state(), "around": self.around.state(), "skipped": skipped})
 
-    def restore(self, checkpoint: Path) -> None:
-        """The inverse of `state`; a checkpoint without it leaves the guard as new."""
+    def restore(self, checkpoint: Path) -> LeftOut:
+        """The inverse of `state`; a checkpoint without it leaves the guard as new. Returns what had been left out by then."""
         if state := read_json(checkpoint / "state" / "guard.json"):
             self.guard.restore(state)
             self.around.restore(state.get("around") or {"window": [], "open": []})
+        skipped: LeftOut = (state or {}).get("skipped") or {}
+        return skipped
 
     def close(self) -> None:
+        self.retry()
         self.around.close()
         self._sinks.close()
 
@@ -85,7 +94,7 @@ class Records:
     def _tell_of(self, alert: Alert) -> None:
         say(f"alert: {alert.message} {alert.advice}")
         self.journal.event("alert", **as_event(alert))
-        self.around.keep({"step": alert.step, "time": time.time(), **as_event(alert)})
+        self.around.keep({"time": time.time(), **as_event(alert)})
 
     def _tell(self, text: str) -> None:
         say(text)

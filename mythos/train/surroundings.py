@@ -59,10 +59,11 @@ class Surroundings:
 
     def state(self) -> dict[str, Any]:
         """What later files rest on, as JSON."""
-        return {"window": list(self.window), "open": self.open}
+        return {"step": self.step, "window": list(self.window), "open": self.open}
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
+        self.step = int(state.get("step", self.step))
         self.window.clear()
         self.window.extend(state["window"])
         self.open = list(state["open"])

@@ -31,6 +31,7 @@ from mythos.train.schedule import ended_by, seconds_left
 
 if TYPE_CHECKING:
     from mythos.train.keeper import Outcome
+    from mythos.train.meter import LeftOut
 
 
 LINES_EVERY_S = 0.5
@@ -49,6 +50,7 @@ class Worker:
         self.journal.state("preparing", "resuming" if resume else "starting")
         self.control = Control(self.paths, self.journal, self._change)
         self.evaluated: dict[str, Any] = {}
+        self.skipped: LeftOut = {}
         self.step_s = 1.0
         self.steps_timed = 0
         self.logged = 0.0
@@ -67,7 +69,7 @@ class Worker:
         self._build_trainer()
         self._train()
         self._evaluate()
-        self._save_now()
+        self._answer(True, f"saved {self._save_now()}")
         self._close()
         self.journal.state("finished", f"{self._over()} is reached", 0, eta_s=0.0)
 
@@ -87,7 +89,7 @@ class Worker:
         self.trainer = trainer = Trainer(self.config, self.corpus.split("train"), device, self.ranks)
         self.ranks.agree(int(checkpoint.name.removeprefix("step-")) if checkpoint else -1)
         if checkpoint:
-            go_on(checkpoint, trainer, self.journal)
+            self.evaluated = go_on(checkpoint, trainer, self.journal)
         else:
             cut_metrics(self.paths, 0)
             if source := self.config.train.init_from:
@@ -95,7 +97,7 @@ class Worker:
         trainer.share_out()
         self.records = Records(self.journal, self.control, self.config, trainer.loader, trainer.steps_done)
         if checkpoint:
-            self.records.restore(checkpoint)
+            self.skipped = self.records.restore(checkpoint)
         self.keeper = Keeper(self.paths, trainer, self.corpus.tokenizer_path, self._on_saved)
         self.journal.update(60.0, force=True, step=trainer.steps_done, tokens=trainer.tokens_done)
 
@@ -107,10 +109,18 @@ class Worker:
         self.journal.state("running", self.doing, 600.0 if self.config.train.compile else 60.0)
         model, warmup = self.config.model, self.config.objective.warmup_loops
         deepest = model.max_loops + warmup if isinstance(model, RecurrentConfig) else 1
-        self.meter = Meter(self.trainer.device.peak_flops, deepest)
+        self.meter = Meter(self.trainer.device.peak_flops, deepest, self.skipped)
         self.control.can_save = True
+        self._evaluate_if_cut_short()
         while not self._over():
             self._turn()
+
+    def _evaluate_if_cut_short(self) -> None:
+        """A run that was stopped within an evaluation saved its step without one, which comes first then."""
+        every, step = self.config.train.eval_every, self.trainer.steps_done
+        if step and every and step % every == 0 and not self.evaluated:
+            self._evaluate()
+            self._save_now()
 
     def _turn(self) -> None:
         """One step and all that goes with it. What it does at every step is counted in microseconds."""
@@ -161,6 +171,7 @@ class Worker:
 
     def _log(self) -> None:
         """Write the lines that are due. Whatever tells of the present step, or saves it, comes after them."""
+        self.records.retry()
         if lines := self.meter.flush():
             self.records.lines(lines)
             self.journal.status["loss"] = lines[-1]["loss"]
@@ -174,7 +185,9 @@ class Worker:
         if train.checkpoint_every and step % train.checkpoint_every == 0:
             began = time.perf_counter()
             self._log()
-            self.keeper.save(self._fresh_metrics(), self.records.state())
+            if self.keeper.makes_wait:
+                self.journal.update(120.0, force=True, message="saving a checkpoint")
+            self.keeper.save(self._fresh_metrics(), self.records.state(self.meter.skipped))
             self._exclude(began)
             self.trainer.seconds_done += time.perf_counter() - began
 
@@ -212,6 +225,10 @@ class Worker:
             ok, message = True, f"saved {self._save_now()}"
         except CheckpointError as error:
             ok, message = False, str(error)
+        self._answer(ok, message)
+
+    def _answer(self, ok: bool, message: str) -> None:
+        """Tell those who asked for a checkpoint what became of it."""
         for identity in self.control.save_ids:
             self.control.acknowledge(identity, "save", ok, message)
         self.control.save_ids = []
@@ -226,7 +243,8 @@ class Worker:
         if self.wanted is not self.config:
             from mythos.train.resume import adopt
 
-            self.journal.event("setting", changed=differences(self.config, self.wanted))
+            if changes := differences(self.config, self.wanted):
+                self.journal.event("setting", changed=changes)
             self.config = self.wanted
             self.ranks.order("adopt")
             adopt(self.trainer, self.config)
@@ -266,12 +284,15 @@ class Worker:
         return {key: value for key, value in self.evaluated.items() if key != "step"} if is_fresh else {}
 
     def _save_now(self) -> str:
-        """Have the current step on disk; returns the checkpoint's name. Raises CheckpointError where that fails."""
+        """Have the current step on disk; returns the checkpoint's name. Raises CheckpointError where that fails.
+
+        Its time is training's, as far as limits go, but no step's: whoever calls this takes it off throughput.
+        """
         began = time.perf_counter()
         self._log()
         self.journal.update(120.0, force=True, message="saving a checkpoint")
-        self.keeper.save(self._fresh_metrics(), self.records.state(), wait=True)
-        self._exclude(began)
+        self.keeper.save(self._fresh_metrics(), self.records.state(self.meter.skipped), wait=True)
+        self.trainer.seconds_done += time.perf_counter() - began
         if self.saved.error:
             raise CheckpointError(self.saved.error)
         return self.saved.name
@@ -289,11 +310,17 @@ class Worker:
 
     def stop(self, why: str) -> None:
         """End early with what there is."""
-        if self.control.can_save:
-            self._log()
-        if self.control.can_save and self.trainer.steps_done and not self.control.discard:
-            self._save_now()
-        self._close()
+        try:
+            if self.control.can_save:
+                self._log()
+            if self.control.can_save and self.trainer.steps_done and not self.control.discard:
+                self._answer(True, f"saved {self._save_now()}")
+            self._answer(False, "stopped without saving")
+        except CheckpointError as error:
+            self._answer(False, str(error))
+            raise
+        finally:
+            self._close()
         way_on = f"; resume with: mythos train --resume {self.paths.name}"
         if not can_resume(self.paths.checkpoints):
             way_on = " before any checkpoint was saved"

@@ -55,6 +55,11 @@ def test_report_shows_it_again_for_a_corpus_and_for_its_configuration(run: Run) 
     assert found["report"]["dropped"][0]["samples"] and found["path"] == prepared.splitlines()[0]
 
 
+def test_a_folder_that_is_no_corpus_is_not_told_to_be_deleted(run: Run) -> None:
+    error = run("report", "text").exception
+    assert "text is no prepared corpus" in str(error) and "Delete" not in str(error)
+
+
 def test_overrides_lead_to_another_corpus(run: Run) -> None:
     run("prepare", "data.yaml")
     other = run("prepare", "data.yaml", "--set", "data.dedup=none")

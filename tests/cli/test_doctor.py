@@ -222,6 +222,21 @@ def test_the_latest_checkpoint_of_a_run_is_looked_at(checkpoints: Path, run: Fak
     assert "step-00000007 (weights, embedding, A" in doctor(run.paths.root)
 
 
+def test_damaged_checkpoints_of_a_run_are_told_of(checkpoints: Path, run: FakeRun) -> None:
+    """Nothing was found where the newest was damaged, since a reader goes on to an older one or to none."""
+    newest = run.paths.checkpoints / "step-00000009"
+    shutil.copytree(checkpoints / "dense", newest)
+    (newest / "manifest.json").unlink()
+    (found,) = findings(run.paths.root)
+    assert found["kind"] == "bad_weights" and "step-00000009 has no manifest.json" in found["evidence"]
+    assert found["advice"] == PLAYBOOK["bad_weights"].advice
+    shutil.copytree(checkpoints / "dense", run.paths.checkpoints / "step-00000007")
+    (found,) = findings(run.paths.root)
+    assert "step-00000009" in found["evidence"]
+    said = doctor(run.paths.root)
+    assert "files of step-00000009, step-00000007 (weights, embedding)" in said
+
+
 # Text -----------------------------------------------------------------------------------------------------------------
 
 

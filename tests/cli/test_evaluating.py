@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from mythos.cli.app import app
 from mythos.contract.errors import ConfigError
+from mythos.data.loader import HeldOutDocument
 from tests.cli.test_cli import documented_keys
 from tests.fakes.checkpoints import TEXT, write_checkpoint
 
@@ -52,6 +54,16 @@ CLASHES = [
 def test_options_that_do_not_go_together(folder: Path, arguments: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         run("dense", *arguments)
+
+
+def test_fewer_tokens_than_tenths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hardest tenth that runs nan times as long was told of."""
+    few = [HeldOutDocument("few", np.arange(1, 11), 10)]
+    monkeypatch.setattr("mythos.evals.checkpoint.own_documents", lambda *given: (few, 16))
+    with pytest.raises(ConfigError, match="9 tokens cannot be sorted into tenths"):
+        run("looped", "--tenths", "--max-tokens", "9")
+    few[0] = HeldOutDocument("enough", np.arange(1, 12), 11)
+    assert "10 held-out tokens" in run("looped", "--tenths", "--max-tokens", "10").stdout
 
 
 def test_any_text(folder: Path) -> None:

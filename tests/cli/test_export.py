@@ -91,3 +91,17 @@ def test_the_card_says_what_the_checkpoint_knows_and_no_more(tmp_path: Path) -> 
     bare = (export_hf(write_checkpoint(tmp_path / "c", "dense"), tmp_path / "bare") / "README.md").read_text()
     assert "bits per byte" not in bare and "num_loops" not in bare and "licence" not in bare
     assert yaml.safe_load(bare.partition("```yaml\n")[2].partition("```")[0])["family"] == "dense"
+
+
+def test_a_checkpoint_that_can_be_trained_on_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its training state was lost: what is shipped has none."""
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / "a", "dense")
+    state = write_checkpoint(tmp_path / "run/checkpoints/step-00000007") / "state"
+    state.mkdir()
+    (state / "trainer.json").write_text("{}")
+    assert run("export", "mythos", "a", str(state.parent)) == 2
+    assert "training state would be lost" in capsys.readouterr().err
+    assert (state / "trainer.json").exists() and sorted(path.name for path in tmp_path.iterdir()) == ["a", "run"]

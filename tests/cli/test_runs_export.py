@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import time
 from pathlib import Path
+from typing import IO, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -74,6 +76,10 @@ def test_parquet_has_the_same_with_types(run: RunPaths) -> None:
         (["ghost"], "no run 'ghost'"),
         (["a", "x.csv", "--csv", "--parquet"], "exclude each other"),
         (["a", "x.xlsx"], "x.xlsx does not say"),
+        (["a", "x.csv", "--parquet"], "--parquet contradicts the name x.csv"),
+        (["a", "x.PARQUET", "--csv"], "--csv contradicts the name x.PARQUET"),
+        (["a", "-", "--csv"], "- is no name of a file"),
+        (["a", "runs", "--csv", "--force"], "cannot be written: Not a file"),
         (["a", "there.csv"], "exists already"),
         (["a", "nowhere/x.csv"], "cannot be written: No such file"),
         (["a", "nowhere/x.parquet"], "cannot be written"),
@@ -101,6 +107,51 @@ def test_a_file_is_replaced_only_by_a_whole_one(run: RunPaths, monkeypatch: pyte
     assert Path("x.csv").read_text() == "old" and {path.name for path in Path().iterdir()} == {"runs", "x.csv"}
     mythos("export", "a", "x.csv", "--force")
     assert Path("x.csv").read_text().startswith("step,")
+
+
+@pytest.mark.parametrize("option", [["--runs", "runs"], ["--json"]], ids=" ".join)
+def test_options_of_the_list_are_not_taken_for_those_of_export(run: RunPaths, option: list[str]) -> None:
+    """They were passed over: another folder's run of that name was exported."""
+    with pytest.raises(MythosError, match=f"{option[0]} before export"):
+        mythos(*option, "export", "a")
+    assert {path.name for path in Path().iterdir()} == {"runs"}
+
+
+def test_a_link_stays_and_its_file_is_replaced(run: RunPaths) -> None:
+    Path("real").mkdir()
+    Path("real/x.csv").write_text("old")
+    Path("link.csv").symlink_to("real/x.csv")
+    mythos("export", "a", "link.csv", "--force")
+    assert Path("link.csv").is_symlink() and Path("real/x.csv").read_text().startswith("step,")
+    assert [path.name for path in Path("real").iterdir()] == ["x.csv"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_pipe_gets_the_table_and_nothing_else(run: RunPaths, form: str) -> None:
+    os.mkfifo("pipe")
+    Path("link").symlink_to("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert mythos("export", "a", "link", f"--{form}") == ""
+    found = os.read(reader, 1 << 16)
+    os.close(reader)
+    assert found.startswith(b"step," if form == "csv" else b"PAR1") and Path("pipe").is_fifo() and Path("link").is_symlink()
+
+
+def test_a_pipe_outlives_an_export_that_fails(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow removes what it could not write, where it is given a name."""
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    opened = open
+
+    def gone(*given: Any) -> IO[Any]:
+        file = opened(*given)
+        os.close(reader)
+        return file
+
+    monkeypatch.setattr("builtins.open", gone)
+    with pytest.raises(BrokenPipeError):
+        runs._write_parquet(Path("pipe"), {"step": [1]})
+    assert Path("pipe").is_fifo()
 
 
 def test_the_list_stays_where_it_was(run: RunPaths) -> None:

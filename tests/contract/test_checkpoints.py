@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from mythos.contract.checkpoints import (
     read_manifest,
     sweep,
 )
+from mythos.contract.config import Config
 from mythos.contract.errors import CheckpointError
+from mythos.contract.rundir import acquire_lock, create_run
 
 
 def make(target: Path, step: int = 1, text: str = "weights", **hashes: Any) -> Path:
@@ -108,6 +111,27 @@ def test_the_latest_whole_checkpoint_of_a_run_is_found(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path).name == "step-00000001"
 
 
+def test_a_run_without_a_whole_checkpoint_says_which_are_damaged_or_the_way_to_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished run was told to save, which it cannot."""
+    run = create_run(tmp_path / "my runs", "a", Config(), [])
+    monkeypatch.chdir(run.root)
+    with pytest.raises(CheckpointError, match="run a has no whole checkpoint yet") as refused:
+        find_checkpoint(".")
+    assert refused.value.hint == f"Start it anew: mythos train '{run.config}' --run NAME"
+    lock = acquire_lock(run)
+    with pytest.raises(CheckpointError) as refused:
+        find_checkpoint(run.root)
+    os.close(lock)
+    assert refused.value.hint == f"Ask for one: mythos save '{run.root}'"
+    for step in (1, 2):
+        (make(run.checkpoints / f"step-0000000{step}", step) / "config.yaml").unlink()
+    with pytest.raises(CheckpointError, match="only damaged ones: step-00000002, step-00000001") as refused:
+        find_checkpoint(run.root)
+    assert refused.value.hint == f"See what they lack: mythos doctor '{run.root}'"
+
+
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         find_checkpoint(tmp_path / "ghost")
@@ -123,6 +147,7 @@ def test_what_a_cut_off_save_left_behind_is_cleared_and_nothing_whole_is_lost(tm
     (tmp_path / ".other").mkdir()
     sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other", "step-00000001", "step-00000002"]
+    (tmp_path / "loop").symlink_to("loop")
     assert [info.step for info in list_checkpoints(tmp_path)] == [2, 1]
 
 

@@ -26,8 +26,11 @@ from mythos.contract.rundir import (
     existing_run,
     run_paths,
     send_command,
+    spoken,
     take_commands,
+    write_atomic,
     write_json,
+    write_named,
 )
 from mythos.contract.watch import JsonTail, Tail, list_runs, read_json, summarize
 
@@ -59,6 +62,65 @@ def test_a_folder_that_refuses_is_named(tmp_path: Path) -> None:
 def test_a_missing_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run 'ghost'"):
         existing_run(tmp_path, "ghost")
+
+
+PLACES = [("runs", "a/"), ("runs", "./a"), ("runs/a", "."), ("runs/a/control", ".."), (".", "runs/a"), (".", "runs//a/")]
+
+
+@pytest.mark.parametrize(("where", "name"), PLACES)
+def test_a_run_is_found_by_its_directory(
+    run: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path / where)
+    assert existing_run("elsewhere", name) == RunPaths(run.root.resolve())
+    with pytest.raises(RunError, match="no run 'a' in elsewhere"):
+        existing_run("elsewhere", "a")
+
+
+def test_a_hint_names_a_run_so_that_a_command_finds_it(
+    run: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MYTHOS_RUNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert spoken(run) == spoken(RunPaths(Path("runs/a"))) == "a" and spoken(RunPaths(Path("b"))) == "./b"
+    monkeypatch.chdir(run.root)
+    assert spoken(run) == str(run.root)
+    lock = acquire_lock(run)
+    with pytest.raises(RunError, match="already running a") as refused:
+        acquire_lock(run, wait_s=0)
+    os.close(lock)
+    assert f"`mythos watch {run.root}`" in refused.value.hint
+
+
+def test_a_file_is_replaced_behind_its_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real/file")
+    for text in ("first", "second"):
+        write_named(tmp_path / "link", text)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "real/file").read_text() == text
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["file"]
+
+
+def test_a_link_in_a_run_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("precious")
+    (tmp_path / "status.json").symlink_to("other")
+    write_atomic(tmp_path / "status.json", "{}")
+    assert (tmp_path / "other").read_text() == "precious" and not (tmp_path / "status.json").is_symlink()
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_named(tmp_path / "pipe", "text")
+    assert os.read(reader, 9) == b"text" and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+    (tmp_path / "null").symlink_to(os.devnull)
+    write_named(tmp_path / "null", "text")
+    assert (tmp_path / "null").is_symlink()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="Not a file"):
+        write_named(tmp_path / "folder", "text")
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "null", "folder"}
 
 
 def test_nan_and_infinity_survive_the_round_trip(run: RunPaths) -> None:
@@ -332,6 +394,11 @@ def test_only_names_of_runs_are_listed(run: RunPaths) -> None:
     odd = run.root.parent / "\x1b[2Jodd"
     odd.mkdir()
     (odd / "run.json").write_text("{}")
+    assert [found.name for found in list_runs(run.root.parent)] == ["a"]
+
+
+def test_an_entry_that_cannot_be_looked_at_hides_no_run(run: RunPaths) -> None:
+    (run.root.parent / "loop").symlink_to("loop")
     assert [found.name for found in list_runs(run.root.parent)] == ["a"]
 
 

@@ -53,6 +53,15 @@ def test_a_fault_of_a_table_is_told_with_its_line(tmp_path: Path, text: str, say
         read_csv(table(tmp_path, text))
 
 
+def test_a_table_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    path = table(tmp_path, "N,D,loss,name\n1e6,2e8,3.5,a\n1e6,2e8,3.5,a\n1e7,2e8,3.1,b\n")
+    fit = tmp_path / "fit.json"
+    fit.write_text(json.dumps({"points": [{"name": "a", "n": 1e6, "d": 2e8, "loss": 3.5}]}))
+    found = gather([str(path), str(path), str(fit)], tmp_path)
+    assert [point.name for point in found.points] == ["a", "a", "b"], "a table may repeat itself: it tells of two runs"
+    assert [remark.partition(" of ")[0] for remark in found.remarks] == ["3 points", "1 point"]
+
+
 def test_a_table_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"N,D,loss\n\xff\xfe")
     with pytest.raises(ScalingError, match=r"x\.csv is no CSV table in UTF-8"):

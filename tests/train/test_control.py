@@ -150,7 +150,7 @@ def test_a_removed_run_is_not_made_again_by_its_last_save(tmp_path: Path) -> Non
     nothing = Pieces({}, Ranks())
     snapshot = checkpoint.Snapshot({}, True, {}, nothing, {}, "{}", None, {"step": 1})  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="cannot be saved"):
-        checkpoint.write(paths, snapshot, tmp_path / "tokenizer.json", best=False)
+        checkpoint.write(paths, snapshot, tmp_path / "tokenizer.json")
     assert not paths.root.exists()
 
 

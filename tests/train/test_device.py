@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mythos.contract.config import TrainConfig
 from mythos.contract.errors import MythosError
 from mythos.contract.load import parse_config
 from mythos.models.build import build_model
 from mythos.train import device as room
-from mythos.train.device import choose_device, matmul_peak
+from mythos.train.device import Device, can_compute, choose_device, matmul_peak
 from mythos.train.optim import Optimizer
 from mythos.train.ranks import Ranks
-from tests.train.test_objective import RECURRENT
+from tests.train.test_objective import DENSE, RECURRENT, trainer
 
 
 @pytest.fixture
@@ -65,6 +70,18 @@ def test_a_gpu_trains_in_bf16_where_it_can_and_else_in_fp16(
             choose_device(TrainConfig(precision="bf16"))
 
 
+def test_what_a_device_can_compute_is_known_before_it_is_measured(machine: dict[Any, Any]) -> None:
+    machine |= {"mps": True, "cuda": True, "capability": (7, 5)}
+    can = {
+        (name, precision): can_compute(TrainConfig(device=name), precision)  # type: ignore[arg-type]
+        for name in ("cpu", "mps", "cuda", "auto")
+        for precision in ("fp32", "bf16", "fp16")
+    }
+    assert {key for key, able in can.items() if not able} == {
+        ("cpu", "fp16"), ("mps", "fp16"), ("mps", "bf16"), ("cuda", "bf16"), ("auto", "bf16")
+    }  # fmt: skip
+
+
 def test_fp16_is_for_gpus_and_mps_must_be_asked_for(machine: dict[Any, Any]) -> None:
     with pytest.raises(MythosError, match="fp16"):
         choose_device(TrainConfig(precision="fp16"))
@@ -106,6 +123,68 @@ def test_a_float16_step_unscales_clips_and_leaves_out_an_overflow() -> None:
     optimizer.step()
     assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
     assert scaler.get_scale() == 512
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("name", ["embedding.weight", "layers.0.attention.qkv.weight"])
+def test_an_overflow_of_one_optimizer_s_gradients_leaves_out_the_other_s_step(name: str, value: float) -> None:
+    """The scaler looks at each optimizer's gradients by themselves, and the joint norm had spoilt the others."""
+    config = parse_config({}, DENSE)
+    model = build_model(config.model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=True)
+    optimizer = Optimizer(model, config.train, scaler)
+    before: dict[str, torch.Tensor] = {}
+    for bad in (False, True):
+        scaler.scale(torch.zeros(()))
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter) * 1024
+        if bad:
+            gradient = model.get_parameter(name).grad
+            assert gradient is not None
+            gradient[3, 3] = value
+            before = {key: tensor.clone() for key, tensor in (model.state_dict() | optimizer.state()).items()}
+        optimizer.step()
+    after = model.state_dict() | optimizer.state()
+    assert [key for key, tensor in before.items() if not torch.equal(after[key], tensor)] == []
+    assert scaler.get_scale() == 512
+
+
+class NothingIsRead(TorchDispatchMode):
+    """Refuses what makes the host wait for a GPU, on tensors of the device `meta`, which has no values to be read."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, there = function._schema.name, any(isinstance(arg, torch.Tensor) and arg.is_meta for arg in args)
+        picks = name == "aten::index" and any(index is not None and index.dtype == torch.bool for index in args[1])
+        waits = ("_local_scalar_dense", "bincount", "nonzero", "masked_select", "unique")
+        assert not there or not (picks or any(word in name for word in waits)), f"{name} waits for the device"
+        return function(*args, **(kwargs or {}))
+
+
+STEPS = {
+    "ordinary": [],
+    "mixed exits": ["objective.mixed_exits=1", "model.loops=3", "objective.balance_loss=0.01"],
+    "act": ["model.halting=act", "objective.kind=act"],
+    "gate alone": ["model.halting=gate", "objective.gate_share=0.99", "train.steps=8"],
+    "entropy gate": ["model.halting=gate", "objective.kind=entropy_gate", "objective.gate_share=0"],
+}
+
+
+@pytest.mark.parametrize("switches", STEPS.values(), ids=STEPS)
+def test_no_step_waits_for_what_a_gpu_has_worked_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switches: list[str]
+) -> None:
+    """Counting choices, means over some tokens and norms of some states did, at every loop."""
+    adamw = torch.optim.AdamW
+    monkeypatch.setattr(torch.optim, "AdamW", lambda *args, **options: adamw(*args, **(options | {"fused": False})))
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    monkeypatch.setattr(Device, "autocast", lambda _: nullcontext())
+    monkeypatch.setattr(functional, "grouped_mm", lambda rows, weights, offs: rows @ weights[0])  # of the same shape
+    run = trainer(tmp_path, [*RECURRENT, *switches])
+    run.device = replace(run.device, name="meta")
+    run.model.to("meta")
+    with NothingIsRead():
+        run.step()
+        assert run.step().loss.is_meta
 
 
 def test_a_machine_too_busy_to_be_measured_in_time_has_a_peak_all_the_same() -> None:

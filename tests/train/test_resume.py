@@ -10,9 +10,10 @@ import pytest
 from mythos.contract.changes import ON_RESUME, change, current_config
 from mythos.contract.errors import CheckpointError, ConfigError, RunError
 from mythos.contract.liveness import is_locked
+from mythos.contract.load import parse_config
 from mythos.contract.rundir import RunPaths, send_command
 from mythos.contract.watch import JsonTail, read_json
-from mythos.train import device, launch
+from mythos.train import device, launch, resume
 from mythos.train.fork import fork
 from mythos.train.journal import cut_metrics
 from tests.crash_runs import SAME, equal_checkpoints, equal_lines, make_run
@@ -43,6 +44,31 @@ def test_what_a_machine_measured_stays_as_it_was(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(device, "matmul_peak", lambda name, dtype: 9e9 if "bfloat16" in str(dtype) else 1e9)
     assert run(paths, resume=True) == 0
     assert [event["precision"] for event in events(paths, "device")] == ["fp32", "fp32"]
+
+
+def test_an_arithmetic_that_the_device_cannot_do_is_chosen_anew_and_told_of(tmp_path: Path) -> None:
+    """A run of a GPU in fp16 was to go on on the CPU, and ended with advice that a resumed run cannot take."""
+    paths = make_run(tmp_path, tmp_path, "a", "train.steps=4", "train.checkpoint_every=2", "train.precision=auto")
+    die_after(paths, 3)
+    manifest = paths.checkpoints / "step-00000002" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    assert (facts["precision"], facts["beside"]) == ("fp32", 1)
+    manifest.write_text(json.dumps({**facts, "precision": "fp16"}))
+    assert run(paths, resume=True) == 0
+    assert [event["precision"] for event in events(paths, "device")] == ["fp32", "fp32"]
+    assert [event["changed"] for event in events(paths, "setting")] == [{"train.precision": ["fp16", "auto"]}]
+
+
+@pytest.mark.parametrize(("then", "now", "kept"), [(1, 1, 6), (4, 4, 6), (None, 1, 6), (1, 4, 0), (4, 1, 0), (None, 4, 0)])
+def test_threads_stay_where_as_many_processes_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, then: int | None, now: int, kept: int
+) -> None:
+    """Rank 0 of four took all cores where a process alone had had them, and one alone only a quarter after four."""
+    facts = {"precision": "fp32", "threads": 6} | ({} if then is None else {"beside": then})
+    monkeypatch.setattr(resume, "read_manifest", lambda _: facts)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(now))
+    train = resume.as_before(parse_config({}, []), Path("step-00000001")).train
+    assert (train.threads, train.precision) == (kept, "fp32")
 
 
 def test_a_damaged_checkpoint_is_told_of_and_set_aside(tmp_path: Path) -> None:

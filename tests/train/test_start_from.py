@@ -28,7 +28,7 @@ def source(tmp_path: Path) -> Path:
         run.step()
     paths = RunPaths(tmp_path / "runs" / "a")
     paths.checkpoints.mkdir(parents=True)
-    save(paths, run, tmp_path / "c" / "tokenizer.json", {}, best=True)
+    save(paths, run, tmp_path / "c" / "tokenizer.json", {})
     return paths.checkpoints / "step-00000003"
 
 

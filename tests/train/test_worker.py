@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mythos.contract.checkpoints import list_checkpoints
-from mythos.contract.errors import RunError
+from mythos.contract.errors import ConfigError, RunError
 from mythos.contract.liveness import is_locked, process_start
 from mythos.contract.load import parse_config
 from mythos.contract.rundir import RunPaths, send_command
@@ -272,6 +272,6 @@ def test_a_resume_clears_up_and_tells_what_stands_in_its_way(start: Callable[...
     end(paths)
     wait_for(paths, lambda run: not run.is_live)
     paths.config.write_text("model: {width: 33}")
-    launch.resume(paths.root.parent, "a")
-    failed = wait_for(paths, lambda run: run.state == "failed")
-    assert failed.error is not None and "width" in failed.error["message"]
+    with pytest.raises(ConfigError, match="width"):
+        launch.resume(paths.root.parent, "a")
+    assert not summary_of(paths).is_live
