@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.command import Provider
+from textual.command import CommandPalette, Provider
 from textual.notifications import SeverityLevel
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -26,10 +26,12 @@ from mythos_tui.actions import ACTIONS, bindings
 from mythos_tui.alt_digits import tell_alt_digits
 from mythos_tui.runs.choice import RunChoice
 from mythos_tui.runs.memory import Memory
+from mythos_tui.screens.base import with_words
 from mythos_tui.screens.help.tour import STEPS, following
 from mythos_tui.settings import MIN_COLUMNS, MIN_ROWS, Context
 from mythos_tui.settings_file import Loaded, load_settings, remember, tour_was_seen
 from mythos_tui.theme import THEMES
+from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.locale import speaks_unicode
 from mythos_tui.widgets.text import visible
 
@@ -193,6 +195,10 @@ class MythosApp(App[None]):
         key = keys[0].split(",")[0]
         return key if key == "enter" else self.get_key_display(Binding(key, ""))  # a word among words, not ⏎
 
+    def get_key_display(self, binding: Binding) -> str:
+        """How a key is written; in words where signs cannot be drawn."""
+        return with_words(self, super().get_key_display(binding))
+
     def with_keys(self, sentence: str) -> str:
         """`sentence` with each `[action]` replaced by the key it has now; `[!action]` by one that works in a text field too.
 
@@ -216,29 +222,46 @@ class MythosApp(App[None]):
         self.tour_step = 0
 
     def switch_mode(self, mode: str) -> AwaitMount:
-        """Show a screen; the tour goes on where it belongs to that one."""
+        """Show a screen; the tour goes on where it belongs to that one, and what belongs to no screen is not left behind."""
+        from mythos_tui.screens.help.small import TooSmallScreen
+
         if self.tour_step is not None:
             self.tour_step = following(self.tour_step, mode)
-        return super().switch_mode(mode)
+        if mode != self.current_mode and isinstance(self.screen, CommandPalette | TooSmallScreen):
+            self.screen.dismiss()
+        shown = super().switch_mode(mode)
+        self._judge_size(*self.size)
+        return shown
 
     # Going places
 
     def action_open(self, mode: str) -> None:
-        """Show one of the screens."""
+        """Show one of the screens, closing the dialogs over this one; not while there is text in them, which would be lost."""
+        dialogs = self.screen_stack[1:]
+        if any(field.value for dialog in dialogs for field in dialog.query(TextField)):
+            said = "Close this dialog first: what is written in it would be lost."
+            self.notify(said, severity="warning", timeout=3)
+            return
+        for dialog in reversed(dialogs):
+            dialog.dismiss()
         self.switch_mode(mode)
+
+    def _own_screen(self, mode: str) -> Any:
+        """The screen of a mode, whatever dialog is over it."""
+        return self.get_screen_stack(mode)[0]
 
     async def open_with_checkpoint(self, mode: str, path: Path) -> None:
         """Show a screen and hand it a checkpoint."""
         self.last_checkpoint = path
         await self.switch_mode(mode)
-        self.screen.use_checkpoint(path)  # type: ignore[attr-defined]
+        self._own_screen(mode).use_checkpoint(path)
 
     def show_run(self, name: str) -> None:
         """Show the Train screen with a run selected, now or as soon as it is listed."""
 
         async def show() -> None:
             await self.switch_mode("train")
-            self.screen.select_run(name)  # type: ignore[attr-defined]
+            self._own_screen("train").select_run(name)
 
         self.run_worker(show(), exclusive=True, group="open")
 

@@ -99,7 +99,7 @@ def spoken(paths: RunPaths) -> str:
 
 def fresh_name(stem: str = "run") -> str:
     """A name that sorts by time and collides with no other: `quickstart-1120-101530-3f`."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "run"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "run"
     return f"{stem[:60]}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(1)}"
 
 

@@ -48,8 +48,11 @@ class RunChoice:
         return list(dict.fromkeys([*self.pins, *self.selected]))
 
     def toggle_pin(self, name: str) -> bool:
-        """Pin a run, or let it go; says whether it is pinned now."""
-        pinned = _toggle(self.pins, name)
+        """Pin a run, or let it go, beside what another workbench pinned since; says whether it is pinned now."""
+        pinned = name not in self.pins
+        self._memory.look_again()
+        others = [one for one in self._memory.texts(self._key) if one != name]
+        self.pins = [*others, name] if pinned else others
         self._memory.put(self._key, self.pins)
         return pinned
 

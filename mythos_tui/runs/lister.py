@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 from mythos.contract.rundir import RunPaths
-from mythos.contract.watch import RunSummary
+from mythos.contract.watch import RunSummary, folders
 from mythos_tui.runs.summary import read_summary
 
 ENDED = ("finished", "failed", "stopped")
 Stamp = tuple[int, int, int]
+MISSING: Stamp = (0, 0, 0)
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -18,7 +19,7 @@ def stamp_of(path: Path) -> Stamp:
     try:
         stat = os.stat(path)
     except OSError:
-        return (0, 0, 0)
+        return MISSING
     return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
@@ -31,12 +32,7 @@ class RunLister:
 
     def list(self) -> tuple[RunSummary, ...]:
         """All runs now; a folder that is missing is an empty list."""
-        try:
-            names = [
-                entry.name for entry in os.scandir(self._root) if not entry.name.startswith(".") and entry.is_dir()
-            ]
-        except OSError:
-            names = []
+        names = (name for name in folders(self._root) if not name.startswith("."))
         found = {name: known for name in names if (known := self._look(name)) is not None}
         self._known = found
         return tuple(sorted((run for _, run in found.values()), key=lambda run: (run.created, run.name), reverse=True))
@@ -48,4 +44,6 @@ class RunLister:
         if known is not None and known[1].state in ENDED and known[0] == stamp:
             return known
         summary = read_summary(paths)
-        return known if summary is None and paths.identity.exists() else None if summary is None else (stamp, summary)
+        if summary is None:
+            return known if stamp_of(paths.identity) != MISSING else None
+        return stamp, summary

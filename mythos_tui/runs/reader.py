@@ -32,6 +32,7 @@ class RunReader:
         self.paths = paths
         self._settings = Settings(paths) if settings else None
         self._first = True
+        self._told: set[Acknowledgement] = set()
         self._generation = self._version = 0
         self._start()
 
@@ -49,7 +50,10 @@ class RunReader:
         self._ahead: deque[tuple[bytes, Future[Columns | None]]] = deque()
 
     def tick(self, budget_s: float = 0.05) -> tuple[RunSnapshot | None, list[Acknowledgement]]:
-        """A picture of the run (None while there is no run) and the commands answered since the last tick."""
+        """A picture of the run (None while there is no run) and the commands answered since the last tick.
+
+        A replaced file has all of them read anew; what was told of before is not told again.
+        """
         deadline = time.monotonic() + budget_s
         acknowledged = self._read_events()
         self._read_log()
@@ -62,7 +66,9 @@ class RunReader:
         if summary is None:
             return None, []
         first, self._first = self._first, False
-        return self._picture(summary), [] if first else acknowledged
+        new = [answer for answer in acknowledged if answer not in self._told]
+        self._told.update(new)
+        return self._picture(summary), [] if first else new
 
     def _restarted(self) -> bool:
         return any(tail.restarts for tail in (self._metrics_tail, self._events_tail, self._log_tail))

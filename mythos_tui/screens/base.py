@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import os
+import re
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widget import Widget
 
 from mythos_tui.actions import SCREENS
 from mythos_tui.screens.help.tour import TourBar
+from mythos_tui.widgets.locale import speaks_unicode
+
+KEY_WORDS = {"⏎": "enter", "←": "left", "→": "right", "↑": "up", "↓": "down", "⌫": "backspace"}
+
+
+def only_ascii(app: App[Any]) -> bool:
+    """Whether nothing but ASCII is drawn."""
+    glyphs = getattr(app, "glyphs", "auto")
+    return glyphs == "ascii" or (glyphs == "auto" and not speaks_unicode(os.environ))
+
+
+def with_words(app: App[Any], keys: str) -> str:
+    """`keys` with words for signs where only ASCII is drawn, which would make other keys of them: `alt ←→`, `alt left right`."""
+    if not only_ascii(app):
+        return keys
+    signs = "".join(KEY_WORDS)
+    apart = re.sub(f"(?<=[{signs}])(?=[{signs}])", " ", keys)
+    return re.sub(f"[{signs}]", lambda sign: KEY_WORDS[sign[0]], apart)
 
 
 class TopBar(Widget):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
+LARGEST = sys.float_info.max / 4
+"""The values farthest from zero that an axis goes to: within them no difference of two overflows."""
 _SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -81,12 +84,15 @@ def log_ticks(lo: float, hi: float, count: int) -> list[float]:
     inside = [[v for v in values if lo - 1e-9 <= math.log10(v) <= hi + 1e-9] for values in sets]
     best = next((values for values in inside if len(values) <= count), [])
     if len(best) < 2 and hi - lo < 2:
-        return [v for v in linear_ticks(10.0**lo, 10.0**hi, count) if v > 0] or best
+        first_value, last_value = (10.0 ** min(end, sys.float_info.max_10_exp) for end in (lo, hi))
+        return [v for v in linear_ticks(first_value, last_value, count) if v > 0] or best
     return best
 
 
 def tick_labels(values: Sequence[float]) -> list[str]:
     """Labels that tell neighbouring ticks apart, with one unit and one number of decimals where that can be done."""
+    if not values:
+        return []
     for digits in range(2, 16):
         labels = [compact(v, digits) for v in values]
         exact = all(math.isclose(float(f"{v:.{digits - 1}e}"), v, rel_tol=1e-12, abs_tol=1e-300) for v in values)
@@ -110,6 +116,13 @@ def _candidates(lo: float, hi: float, most: int, log: bool) -> list[list[float]]
     return [make(lo, hi, count) for count in range(most, 0, -1)]
 
 
+def _sparse(lo: float, hi: float, log: bool) -> list[list[float]]:
+    """For an axis that would be bare: a step of which there is always a multiple inside, then each of those alone."""
+    values = (log_ticks if log else linear_ticks)(lo, hi, 3)
+    middle = len(values) // 2
+    return [values, *([value] for value in values[middle:] + values[:middle])]
+
+
 def _cell(value: float, lo: float, hi: float, cells: int, log: bool) -> int:
     """The cell of `value` on an axis whose dots 0 and 2·cells-1 stand for lo and hi."""
     at = math.log10(value) if log else value
@@ -122,7 +135,7 @@ def x_ticks(lo: float, hi: float, width: int, log: bool = False, gap: int = 2) -
 
     On a log axis `lo` and `hi` are exponents (log10 of the ends).
     """
-    for values in _candidates(lo, hi, max(1, width // 7), log):
+    for values in _candidates(lo, hi, max(1, width // 7), log) + _sparse(lo, hi, log):
         ticks = []
         for value, label in zip(values, tick_labels(values), strict=True):
             cell = _cell(value, lo, hi, width, log)
@@ -155,7 +168,8 @@ def _row(value: float, lo: float, hi: float, height: int, log: bool) -> int:
 
 
 def padded_range(lo: float, hi: float, share: float = 0.04) -> tuple[float, float]:
-    """[lo, hi] widened a little on both sides, and never empty."""
+    """[lo, hi] widened a little on both sides, never empty and never wider than can be reckoned with."""
+    lo, hi = (min(LARGEST, max(-LARGEST, end)) for end in (lo, hi))
     span = hi - lo
     smallest = max(abs(lo), abs(hi)) * 1e-9
     if span <= smallest:

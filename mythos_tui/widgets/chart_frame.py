@@ -157,16 +157,27 @@ def legend(chart: LineChart, inks: Inks, most: int) -> list[Strip]:
         entry = list(_entry(chart, inks, index, curve, max(8, width // 3)))
         if not lines or length(lines[-1]) + length(entry) > width:
             if len(lines) == most:
-                rest = f"  … {len(chart._curves) - index} more"
-                if length(lines[-1]) + cell_len(rest) > width and len(lines[-1]) > len(entry):
-                    lines[-1] = lines[-1][: -len(entry)]
-                    rest = f"  … {len(chart._curves) - index + 1} more"
-                lines[-1].append((rest, inks.muted()))
+                lines[-1] = _and_more(lines[-1], len(entry), len(chart._curves) - index, inks, width)
                 break
             lines.append([])
             entry[0] = (entry[0][0].lstrip(), entry[0][1])
         lines[-1] += entry
     return [strip_of(line, inks, width) for line in lines]
+
+
+def _and_more(line: list[Piece], per_entry: int, left: int, inks: Inks, width: int) -> list[Piece]:
+    """A line of the legend with the number of curves left out: it takes the place of the last entry where it needs to,
+    is said in short beside a single one, and shortens that one's name at last."""
+    rest = f"  … {left} more"
+    if length(line) + cell_len(rest) > width and len(line) > per_entry:
+        line, rest = line[:-per_entry], f"  … {left + 1} more"
+    if length(line) + cell_len(rest) > width:
+        rest = rest.removesuffix(" more")
+    over = length(line) + cell_len(rest) - width
+    if over > 0:
+        sign, (name, style), *others = line
+        line = [sign, (crop(name, max(2, cell_len(name) - over)), style), *others]
+    return [*line, (rest, inks.muted())]
 
 
 def _reading(chart: LineChart, curve: Curve, inks: Inks) -> str:

@@ -22,6 +22,11 @@ async def act_in_order(field: Widget, event: events.Key) -> None:
             return
 
 
+def character_of(key: str, character: str | None) -> str | None:
+    """For `check_consume_key`: minus and plus are text too; the framework does not know what these two names stand for."""
+    return character or {"minus": "-", "plus": "+"}.get(key)
+
+
 class TextField(Input):
     """An Input without borders whose keys act in order."""
 
@@ -29,6 +34,10 @@ class TextField(Input):
         super().__init__(value, placeholder, validate_on=(), **named)  # whose outcome would be a class, as `compact` is
         self.set_reactive(Input.compact, True)
         self.add_class("-textual-compact", update=False)  # a class that comes with an update has the field styled anew
+
+    def check_consume_key(self, key: str, character: str | None = None) -> bool:
+        """Keys that type are no keys of the screen."""
+        return super().check_consume_key(key, character_of(key, character))
 
     async def on_key(self, event: events.Key) -> None:
         await act_in_order(self, event)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mythos_tui.widgets.axis import LARGEST
 from mythos_tui.widgets.spans import Floats, Grid, Starts, span_extremes
 
 
@@ -121,7 +122,7 @@ def trace(columns: Columns, y0: float, y1: float, rows: int) -> Grid:
 
     A NaN sample between two columns is a gap. Infinite values are drawn at the edge; finite ones outside are not.
     """
-    lo, hi, first, last = (np.where(np.isinf(part), np.clip(part, y0, y1), part) for part in columns[:4])
+    lo, hi, first, last = (_infinite_at_the_edge(part, y0, y1) for part in columns[:4])
     left, right = _joints(first, last, columns.filled)
     low, high = np.fmin(lo, right), np.fmax(hi, right)
     with np.errstate(invalid="ignore"):
@@ -132,6 +133,11 @@ def trace(columns: Columns, y0: float, y1: float, rows: int) -> Grid:
     down = np.where(joined & (side < down), side + 1, down)
     level = np.arange(rows - 1, -1, -1)[:, None]
     return (level >= down) & (level <= up) & drawn
+
+
+def _infinite_at_the_edge(values: Floats, y0: float, y1: float) -> Floats:
+    """Values with the infinite ones, and those that no axis goes to, at the edge of what is shown."""
+    return np.where(np.abs(values) > LARGEST, np.clip(values, y0, y1), values)
 
 
 def _dot_rows(values: Floats, drawn: Grid, y0: float, y1: float, rows: int) -> Floats:
@@ -149,7 +155,8 @@ def _joints(first: Floats, last: Floats, filled: Grid) -> tuple[Floats, Floats]:
     known = (before >= 0) & (after < count)
     a, b = np.where(known, before, 0), np.where(known, after, 0)
     share = (index[:-1] + 0.5 - a) / np.maximum(1, b - a)
-    height = np.where(known, last[a] + (first[b] - last[a]) * share, np.nan)
+    with np.errstate(over="ignore"):
+        height = np.where(known, last[a] + (first[b] - last[a]) * share, np.nan)
     nothing = np.array([np.nan])
     return np.concatenate([nothing, height]), np.concatenate([height, nothing])
 
@@ -158,7 +165,7 @@ def scatter(x: Floats, y: Floats, view: tuple[float, float, float, float], rows:
     """One dot per sample: (rows, columns). `view` is x0, x1, y0, y1; samples outside it are left out."""
     x0, x1, y0, y1 = view
     grid = np.zeros((rows, columns), dtype=np.bool_)
-    y = np.where(np.isinf(y), np.clip(y, y0, y1), y)
+    y = _infinite_at_the_edge(y, y0, y1)
     with np.errstate(invalid="ignore"):
         shown = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
     column = np.rint((x[shown] - x0) / (x1 - x0) * (columns - 1)).astype(np.int64)

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mythos.contract.rundir import NAME
+
 PATIENCE_S = 60.0
+NAME_RULE = "A name has letters, digits, '.', '_' and '-', begins with a letter or digit, and is not taken yet."
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,14 @@ class Launched:
     error: str = ""
 
 
+def name_fault(name: str) -> str:
+    """What is wrong with a name for a run, or ""; whether it is taken, the command line tells."""
+    return "" if NAME.fullmatch(name) else NAME_RULE
+
+
 async def launch(config_text: str, name: str, runs: Path) -> Launched:
     """Start a new run from a resolved configuration. Returns when its run directory is there, or with the error."""
-    handle, path = tempfile.mkstemp(prefix=f"mythos-{name[:40]}-", suffix=".yaml")
+    handle, path = tempfile.mkstemp(prefix="mythos-", suffix=".yaml")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(config_text)

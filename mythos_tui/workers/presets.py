@@ -55,7 +55,7 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     size = {"k": 3, "m": 6, "b": 9, "t": 12}
     key, digits = [], ""
     for char in text + " ":
-        if char.isdigit():
+        if char.isdecimal():
             digits += char
             continue
         if digits:

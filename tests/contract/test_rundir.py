@@ -19,11 +19,13 @@ from mythos.contract.config import Config
 from mythos.contract.errors import RunError
 from mythos.contract.liveness import derive_state, is_locked, kill, process_identity
 from mythos.contract.rundir import (
+    NAME,
     LineWriter,
     RunPaths,
     acquire_lock,
     create_run,
     existing_run,
+    fresh_name,
     run_paths,
     send_command,
     spoken,
@@ -409,3 +411,8 @@ def test_a_folder_that_vanished_is_told_of(run: RunPaths) -> None:
     with pytest.raises(RunError, match="cannot be sent"):
         send_command(run, "stop")
     assert summarize(run) is None and list_runs(run.root.parent) == []
+
+
+@pytest.mark.parametrize("stem", ["_draft", "__", ".x", "a b"])
+def test_a_name_that_is_made_up_is_one_that_a_run_can_have(stem: str) -> None:
+    assert NAME.fullmatch(fresh_name(stem))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from mythos.contract.machine import Machine
 from mythos_tui.app import MythosApp
 from mythos_tui.settings import Context
+from mythos_tui.widgets import glyphs
 from mythos_tui.workers import machine
 from tests.fakes.workbench import make_app
 
@@ -35,12 +36,15 @@ def context(tmp_path: Path) -> Context:
 
 
 @pytest.fixture(autouse=True)
-def true_colour(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a terminal can show is not that of the person who runs the tests."""
+def true_colour(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a terminal can show is not that of the person who runs the tests, nor that of the test before."""
     for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in (("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("LANG", "C.UTF-8")):
         monkeypatch.setenv(name, value)
+    glyphs._automatic.cache_clear()
+    yield
+    glyphs._automatic.cache_clear()
 
 
 @pytest.fixture(autouse=True)

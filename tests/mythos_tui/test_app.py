@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual.command import CommandPalette
 from textual.widgets import TextArea
 
 from mythos.contract.rundir import RunPaths
@@ -15,6 +16,7 @@ from mythos_tui.__main__ import main
 from mythos_tui.app import MythosApp
 from mythos_tui.messages import RunUpdated
 from mythos_tui.runs.reader import RunReader
+from mythos_tui.screens.chat.screen import ChatScreen
 from mythos_tui.screens.configure.screen import DEFAULTS, ConfigureScreen
 from mythos_tui.screens.help.dialogs import ConfirmScreen, ErrorDialog
 from mythos_tui.screens.help.small import TooSmallScreen
@@ -230,6 +232,87 @@ async def test_alt_with_a_digit_opens_screens_from_inside_a_text_field(context: 
         await until(pilot, lambda: not app.is_running)
 
 
+async def test_a_jump_from_a_dialog_closes_it_and_what_comes_next_finds_its_screen(context: Context):
+    run = FakeRun(context.runs, "one")
+    run.status("running", 10, last_checkpoint="step-00000005")
+    run.checkpoint(5)
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 40), notifications=True) as pilot:
+        await shows(pilot, "● running")
+        for there, back in (("alt+3", "alt+1"), ("alt+2", "alt+1")):
+            await pilot.press(there, "f1")
+            await shows(pilot, "esc closes")
+            await pilot.press(back)
+            await shows(pilot, "● running")
+        await pilot.press("f1", "alt+2", "f1")
+        await shows(pilot, "esc closes")
+        app.show_run("one")
+        await until(pilot, lambda: type(app.screen) is TrainScreen)
+        await pilot.press("c")
+        await until(pilot, lambda: app.current_mode == "chat")
+        assert type(app.screen) is ChatScreen
+
+
+async def test_whoever_is_sent_to_a_screen_finds_it_below_its_dialog(context: Context):
+    run = FakeRun(context.runs, "one")
+    run.status("running", 10)
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 40), notifications=True) as pilot:
+        await shows(pilot, "● running")
+        app.push_screen(ErrorDialog("It failed", "for some reason"))
+        app.show_run("one")
+        await pilot.pause()
+        await shows(pilot, "It failed")
+        app.open_chat(run.checkpoint(5))
+        await until(pilot, lambda: app.current_mode == "chat")
+        app.push_screen(ErrorDialog("That failed too", "for some reason"))
+        app.open_chat(run.checkpoint(6))
+        await pilot.pause()
+        await shows(pilot, "That failed too")
+
+
+async def test_the_palette_stays_on_no_screen_that_is_left(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 40), notifications=True) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.press("ctrl+p", *"pre", "alt+2")
+        await until(pilot, lambda: type(app.screen) is ConfigureScreen)
+        for _ in range(2):
+            await pilot.press("ctrl+p")
+            await until(pilot, lambda: CommandPalette.is_open(app))
+            app.show_run("one")
+            await until(pilot, lambda: type(app.screen) is TrainScreen)
+            await pilot.press("2")
+            await until(pilot, lambda: type(app.screen) is ConfigureScreen)
+
+
+async def test_a_dialog_with_text_in_it_is_not_left_by_a_jump(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 40), notifications=True) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.press("L")
+        await shows(pilot, "Start a run from")
+        await pilot.press("tab", *"train.steps=5", "alt+2")
+        await shows(pilot, "Close this dialog first")
+        assert app.current_mode == "train" and "train.steps=5" in text_of(app)
+        await pilot.press("escape", "alt+2")
+        await until(pilot, lambda: type(app.screen) is ConfigureScreen)
+
+
+async def test_too_small_goes_along_to_another_screen(context: Context):
+    app = MythosApp(context)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.resize_terminal(50, 12)
+        await until(pilot, lambda: isinstance(app.screen, TooSmallScreen))
+        await pilot.press("alt+2")
+        await until(pilot, lambda: app.current_mode == "configure" and isinstance(app.screen, TooSmallScreen))
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: type(app.screen) is ConfigureScreen)
+        await pilot.press("alt+1")
+        await until(pilot, lambda: type(app.screen) is TrainScreen)
+
+
 @pytest.mark.action("app.change_theme")
 async def test_colours_are_chosen_from_a_list_and_remembered(context: Context):
     app = MythosApp(context)
@@ -326,7 +409,7 @@ async def test_the_palette_reaches_other_widgets_and_other_screens(context: Cont
         await pilot.press("ctrl+p", *"train: turn around")
         await shows(pilot, "Train: Turn around  [O]")
         await pilot.press("enter", "enter")
-        await shows(pilot, "newest first,")
+        await shows(pilot, "newest, reversed")
 
 
 async def test_whatever_can_have_the_focus_has_help_of_its_own(context: Context):

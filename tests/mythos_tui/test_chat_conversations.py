@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 from textual.widgets import Input, Select, Static
 
 from mythos_tui.chats.store import ChatStore
@@ -146,9 +147,7 @@ async def test_conversations_are_searched_opened_and_deleted(workbench: Any, tmp
         (tmp_path / "checkpoints" / "quickstart").rename(tmp_path / "gone")
         screen.use_checkpoint(tmp_path / "checkpoints" / "zother")
         await screen._take_its_checkpoint(screen.conversation)
-        assert (
-            screen.checkpoint.name == "zother" and "quickstart" in pilot.app.said[-1] and "^o" in pilot.app.said[-1]
-        )
+        assert screen.checkpoint.name == "zother" and "quickstart" in pilot.app.said[-1] and "^o" in pilot.app.said[-1]
         await pilot.press("escape", "c")
         await until(pilot, lambda: rows_listed(pilot) == 3)
         await pilot.press(*"nothing")
@@ -258,3 +257,83 @@ async def test_the_chosen_text_goes_to_inspect(workbench: Any) -> None:
         await finished(pilot, screen)
         await pilot.press("escape", "i")
         await until(pilot, lambda: pilot.app.screen is not screen)
+
+
+@pytest.mark.action("chat.edit", "chat.leave_field")
+async def test_what_was_being_written_comes_back_after_editing(workbench: Any) -> None:
+    """It was thrown away as editing began, and nothing brought it back."""
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        for text in ("one", "two"):
+            await send(pilot, text)
+            await finished(pilot, screen)
+        area = screen.query_one(PromptArea)
+        await pilot.press(*"draft", "alt+e", *"!", "alt+e", "escape")
+        assert area.text == "draft" and not area.border_title
+        await pilot.press("enter", "alt+e", "ctrl+z")
+        assert area.text == "draft", "undoing brings it back too"
+        await pilot.press("ctrl+y", *"!", "enter")
+        await until(pilot, lambda: not screen.request and screen.conversation.turns[-1].text == "two!")
+        await until(pilot, lambda: area.text == "draft")
+        assert [turn.text for turn in screen.conversation.turns] == ["one", "two!"]
+
+
+@pytest.mark.parametrize("way", ["ctrl+n", "alt+c"])
+async def test_editing_ends_where_another_conversation_is_led(workbench: Any, way: str) -> None:
+    """The edited message of one conversation was put into another."""
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        await send(pilot, "first")
+        await finished(pilot, screen)
+        await pilot.press("ctrl+n")
+        for text in ("one", "two"):
+            await send(pilot, text)
+            await finished(pilot, screen)
+        edited, area = screen.conversation.id, screen.query_one(PromptArea)
+        await pilot.press(*"draft", "alt+e")
+        assert "Editing message 2 of 2" in str(area.border_title)
+        await pilot.press(way)
+        if way == "alt+c":
+            await until(pilot, lambda: rows_listed(pilot) == 2)
+            await pilot.press(*"first", "enter")
+        await until(pilot, lambda: screen.conversation.id != edited)
+        await until(pilot, lambda: area.text == "draft")
+        assert not area.border_title
+        kept = [turn.text for turn in screen.conversation.turns]
+        area.focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: [turn.text for turn in screen.conversation.turns] == [*kept, "draft"])
+
+
+async def test_a_text_handed_to_inspect_can_be_undone(workbench: Any) -> None:
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        await send(pilot, "one")
+        await finished(pilot, screen)
+        await pilot.press("alt+4")
+        await until(pilot, lambda: pilot.app.screen is not screen and pilot.app.screen.query(PromptArea))
+        area = pilot.app.screen.query_one(PromptArea)
+        await until(pilot, lambda: area.text and area.has_focus)
+        await pilot.press(*"mine", "escape", "g")
+        await until(pilot, lambda: area.text.startswith("one"))
+        await pilot.press("e", "ctrl+z")
+        assert area.text == "mine"
+
+
+async def test_any_length_of_digits_is_no_number_of_loops(workbench: Any) -> None:
+    """Python reads no number of more than 4,300 digits: the workbench ended."""
+    async with workbench("quickstart").run_test(size=(120, 36)) as pilot:
+        screen = await open_brief(pilot)
+        for side in range(2):
+            screen.query_one("#loops", Input).focus()
+            pilot.app.post_message(events.Paste("9" * 5000))
+            await until(pilot, lambda: screen.query_one("#loops", Input).value)
+            await pilot.pause()
+            assert "4 loops" in shown(screen, "#dial")
+            if side == 0:
+                await pilot.press("alt+s")
+        await pilot.press("alt+up")
+        assert screen.query_one("#loops", Input).value == "5"
+        await send(pilot, "one")
+        await finished(pilot, screen)
+        assert [answer.settings["loops"] for answer in answers_of(screen)] == [0, 5]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 from mythos.contract.budget import budget
 from mythos.contract.config import Config, RecurrentConfig
+from mythos.contract.errors import ConfigError
 from mythos.contract.load import parse_config
 from mythos_tui.screens.configure.budget_panel import rows
 from mythos_tui.screens.configure.draft import _RULES, SECTIONS, Draft, as_text, fields, from_text
@@ -39,6 +43,27 @@ def test_a_whole_preset_replaces_everything():
     config, faults = draft.check()
     assert config is not None and not faults
     assert (config.train.steps, config.train.lr) == (9, Config().train.lr)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("take", [Draft.load, Draft.replace])
+def test_an_empty_section_has_its_defaults_and_one_that_is_no_mapping_is_refused(
+    section: str, take: Callable[[Draft, dict[str, Any]], object]
+):
+    draft = Draft()
+    before = draft.values
+    for nonsense in (5, "dense", [{"width": 64}], True):
+        with pytest.raises(ConfigError, match=f"^{section} holds a .* not a mapping"):
+            take(draft, {"note": "x", section: nonsense})
+        assert draft.values is before and not draft.undo()
+    take(draft, {section: None})
+    assert draft.values[section] == before[section] and draft.check()[0] is not None
+
+
+def test_a_family_that_is_no_word_is_the_usual_one():
+    draft = Draft()
+    draft.load({"model": {"family": ["dense"]}})
+    assert draft.family == "recurrent"
 
 
 def test_another_family_keeps_what_both_have():
@@ -169,6 +194,13 @@ def test_presets_are_sorted_as_people_count(tmp_path: Path):
         "model/1b",
     ]
     assert list_presets(tmp_path / "missing") == []
+
+
+def test_digits_that_are_no_number_sort_as_letters(tmp_path: Path):
+    for name in ("x²", "x10", "x2", "٣"):
+        (tmp_path / f"{name}.yaml").write_text("")
+    found = [one.label for one in list_presets(tmp_path)]
+    assert sorted(found) == sorted(["x²", "x10", "x2", "٣"]) and found.index("x2") < found.index("x10")
 
 
 # The screen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from pathlib import Path
 from typing import Any, cast
@@ -220,9 +221,55 @@ def test_the_editor_gets_the_text_and_gives_it_back(tmp_path: Path, monkeypatch:
         editor.edit_text("x", "a.yaml")
 
 
-async def test_what_was_edited_is_taken_over_or_kept_for_mending(context: Context, monkeypatch: pytest.MonkeyPatch):
-    import contextlib
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("exit 1", "exit code 1"), ("no-such-editor", "no editor no-such-editor"), ("", "cannot be started")],
+)
+async def test_an_editor_that_fails_gives_the_terminal_back(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+):
+    lacking = script(tmp_path, name)
+    if not name:  # what is no program at all
+        Path(lacking).write_bytes(b"\x00")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", name if name == "no-such-editor" else lacking)
+    happened: list[str] = []
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        await write(pilot, "model.width", "128")
+        driver = type(app._driver)
+        monkeypatch.setattr(driver, "can_suspend", True)
+        monkeypatch.setattr(driver, "suspend_application_mode", lambda _: happened.append("suspended"))
+        monkeypatch.setattr(driver, "resume_application_mode", lambda _: happened.append("resumed"))
+        await pilot.press("f5")
+        await shows(pilot, said)
+        assert happened == ["suspended", "resumed"]
+        assert row(app, "model.width").editor.value == "128"
 
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("model: 5\n", "model holds a int"), ("train: [1]\n", "train holds a list")]
+)
+async def test_a_section_that_is_no_mapping_is_not_taken_over(
+    context: Context, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+):
+    app = MythosApp(context)
+    texts = iter([text, "model:\ntrain: {steps: 77}\n"])
+    given: list[str] = []
+    monkeypatch.setattr(editor, "edit_text", lambda before, name: given.append(before) or next(texts))
+    monkeypatch.setattr(app, "suspend", contextlib.nullcontext)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        await pilot.press("f5")
+        await shows(pilot, "Not taken over", said)
+        await pilot.press("escape", "f5")
+        await until(pilot, lambda: cast(ConfigureScreen, app.screen).draft.values["train"]["steps"] == 77)
+        assert given[1] == text
+        assert row(app, "model.width").editor.value == str(Config().model.width)
+
+
+async def test_what_was_edited_is_taken_over_or_kept_for_mending(context: Context, monkeypatch: pytest.MonkeyPatch):
     app = MythosApp(context)
     texts: list[str] = []
     answers = ["train: [", "model: {width: 128}\ntrain: {steps: 77}\n"]

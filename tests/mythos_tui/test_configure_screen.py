@@ -214,6 +214,22 @@ async def test_a_broken_preset_says_so_and_changes_nothing(context: Context):
         assert app.screen.draft.values == before  # type: ignore[attr-defined]
 
 
+async def test_a_preset_whose_model_is_no_mapping_says_so_and_an_empty_one_has_the_defaults(context: Context):
+    (context.configs / "a-number.yaml").write_text("model: 5\n")
+    (context.configs / "b-empty.yaml").write_text("model:\n")
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await opened(pilot)
+        before = app.screen.draft.values  # type: ignore[attr-defined]
+        await pilot.press("home", "enter")
+        await shows(pilot, "a-number cannot be loaded", "model holds a int, not a mapping")
+        await pilot.press("escape")
+        assert app.screen.draft.values is before  # type: ignore[attr-defined]
+        await pilot.press("down", "enter")
+        await shows(pilot, "Loaded b-empty")
+        assert row(app, "model.width").editor.value == str(Config().model.width)
+
+
 async def test_a_preset_with_an_unknown_key_says_which(context: Context):
     (context.configs / "a-typo.yaml").write_text("model: {family: dense, widht: 64}\n")
     app = MythosApp(context)
@@ -288,6 +304,28 @@ async def test_what_the_command_line_refuses_is_shown_and_nothing_is_lost(
         assert row(app, "model.width").editor.value == "128"
 
 
+async def test_a_name_that_no_run_can_have_is_not_launched(context: Context, monkeypatch: pytest.MonkeyPatch):
+    launched: list[str] = []
+
+    async def launch(text: str, name: str, runs: Path) -> Launched:
+        launched.append(name)
+        return Launched(name, "not in a test")
+
+    monkeypatch.setattr(launching, "launch", launch)
+    app = MythosApp(context)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await opened(pilot)
+        await write_name(pilot, "exp/one")
+        row(app, "model.width").editor.focus()
+        await pilot.press("ctrl+l")
+        await shows(pilot, "Not launched", "A name has letters, digits")
+        await until(pilot, lambda: app.focused is app.screen.query_one("#name", Input))
+        assert app.screen.query_one("#name", Input).value == "exp/one" and not launched
+        await write_name(pilot, "exp-one")
+        await pilot.press("enter")
+        await until(pilot, lambda: launched == ["exp-one"])
+
+
 async def test_the_real_launcher_reports_what_a_command_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     script = tmp_path / "python"
     script.write_text('#!/bin/sh\ncat "$4" > "$(dirname "$0")/given"; echo "no such luck" >&2; exit 2\n')
@@ -297,7 +335,7 @@ async def test_the_real_launcher_reports_what_a_command_says(tmp_path: Path, mon
     assert ended == Launched("x", "no such luck")
     assert (tmp_path / "given").read_text() == "model: {}\n"
     script.write_text("#!/bin/sh\necho the-name\n")
-    assert await launching.launch("model: {}\n", "x", tmp_path) == Launched("the-name")
+    assert await launching.launch("model: {}\n", "x/y", tmp_path) == Launched("the-name")
 
 
 async def test_presets_have_short_titles_and_the_highlighted_one_tells_its_note(context: Context):

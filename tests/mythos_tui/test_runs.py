@@ -11,8 +11,10 @@ import pytest
 
 from mythos_tui.messages import CommandAcknowledged, RunsListed, RunUpdated
 from mythos_tui.runs.bulk import parse_columns
+from mythos_tui.runs.choice import RunChoice
 from mythos_tui.runs.columns import Metrics
 from mythos_tui.runs.lister import RunLister
+from mythos_tui.runs.memory import Memory
 from mythos_tui.runs.reader import RunReader
 from mythos_tui.runs.watcher import RunWatcher
 from tests.fakes.runs import FakeRun, metrics_line
@@ -218,6 +220,22 @@ def test_answers_to_commands_come_once_and_not_from_before(tmp_path: Path):
     assert read(reader)[1] == []
 
 
+def test_answers_are_not_told_again_after_a_file_was_replaced(tmp_path: Path):
+    """A run that goes on has its metrics cut off behind its checkpoint: every answer since its beginning came again."""
+    run = FakeRun(tmp_path)
+    run.status("running", 10)
+    run.metrics(10, 20, 30)
+    run.event("command", id="old", command="pause", ok=True, message="done")
+    reader = RunReader(run.paths)
+    read(reader)
+    run.event("command", id="told", command="save", ok=True, message="done", step=12)
+    assert [one.id for one in read(reader)[1]] == ["told"]
+    run.paths.metrics.write_text(json.dumps(metrics_line(10)) + "\n")
+    run.event("command", id="new", command="resume", ok=True, message="done")
+    snapshot, answers = read(reader)
+    assert snapshot.steps.tolist() == [10] and [one.id for one in answers] == ["new"]
+
+
 def test_a_long_history_is_read_in_pieces_of_bounded_time(tmp_path: Path):
     run = FakeRun(tmp_path)
     run.status("running", 10)
@@ -264,6 +282,30 @@ def test_lister_is_newest_first_and_ignores_what_is_no_run(tmp_path: Path):
     (tmp_path / "file").write_text("")
     assert [run.name for run in RunLister(tmp_path).list()] == ["c", "b", "a"]
     assert RunLister(tmp_path / "missing").list() == ()
+
+
+def test_lister_passes_over_an_entry_that_cannot_be_looked_at(tmp_path: Path):
+    """A link to itself emptied the whole list."""
+    FakeRun(tmp_path, "a", locked=False)
+    (tmp_path / "loop").symlink_to("loop")
+    assert [run.name for run in RunLister(tmp_path).list()] == ["a"]
+
+
+def test_two_workbenches_keep_each_other_s_pins(tmp_path: Path):
+    one, other = (RunChoice(Memory(tmp_path / "memory.json"), tmp_path) for _ in range(2))
+    assert one.toggle_pin("a") and other.toggle_pin("b") and one.toggle_pin("c")
+    other.next_order()
+    assert other.toggle_pin("c"), "the other one has pinned it already; what a person does not see is not let go"
+    assert not one.toggle_pin("c")
+    again = RunChoice(Memory(tmp_path / "memory.json"), tmp_path)
+    assert (sorted(again.pins), again.order) == (["a", "b"], "name") and sorted(one.pins) == ["a", "b"]
+
+
+def test_what_cannot_be_written_is_remembered_as_long_as_the_workbench(tmp_path: Path):
+    (tmp_path / "state").write_text("no folder")
+    choice = RunChoice(Memory(tmp_path / "state" / "memory.json"), tmp_path)
+    assert choice.toggle_pin("a") and choice.toggle_pin("b") and not choice.toggle_pin("a")
+    assert choice.pins == ["b"]
 
 
 def test_watcher_posts_lists_pictures_and_answers(tmp_path: Path):

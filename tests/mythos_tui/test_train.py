@@ -334,3 +334,41 @@ async def test_chat_and_inspect_without_a_checkpoint_say_what_to_do(context: Con
         await pilot.press("c")
         await shows(pilot, "There is no checkpoint yet", way)
         assert app.current_mode == "train"
+
+
+async def test_a_filter_without_a_match_leaves_nothing_of_the_last_run(context: Context):
+    """Its charts stayed, and the keys of Pin, Fork, Chat and Inspect were offered and did nothing."""
+    run = FakeRun(context.runs, "alpha")
+    run.status("running", 20)
+    run.metrics(10, 20)
+    app = MythosApp(context)
+    async with app.run_test(size=(160, 30), notifications=True) as pilot:
+        await shows(pilot, "Ponder", "● running  alpha", "p Pin", "f Fork", "c Chat", "i Inspect")
+        await pilot.press("slash", *"zzz", "enter")
+        await shows(pilot, "0 of 1 run", "No run matches the filter: esc shows all.")
+        await until(pilot, lambda: app.screen.query_one(RunList).has_focus)
+        await until(pilot, lambda: "/ Filter" in text_of(app).splitlines()[-1])
+        assert not {"Ponder", "alpha", "Log"} & set(text_of(app).split())
+        assert not {"Pin", "Fork", "Chat", "Inspect", "Charts", "Machine"} & set(text_of(app).splitlines()[-1].split())
+        assert "L Launch" in text_of(app)
+        await pilot.press("enter", "n", "l")
+        assert app.screen.query_one(RunList).has_focus
+        await pilot.press("escape")
+        await shows(pilot, "Ponder", "● running  alpha", "c Chat")
+
+
+async def test_the_head_of_the_list_says_so_where_it_is_cut(context: Context):
+    """`first` of `newest first` stood on a second line, which nobody saw, and so did the order of a filtered list."""
+    for index in range(12):
+        FakeRun(context.runs, f"run-{index}").status("running", 10)
+    app = MythosApp(context)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "12 runs · newest ")
+        await pilot.press("O")
+        await shows(pilot, "12 runs · newest, r…")
+        await pilot.press("O", "slash", "1")
+        await shows(pilot, "3 of 12 runs · newe…")
+        await pilot.resize_terminal(120, 24)
+        await shows(pilot, "3 of 12 runs · newest ")
+        await pilot.resize_terminal(180, 24)
+        await shows(pilot, "3 of 12 runs · newest first")

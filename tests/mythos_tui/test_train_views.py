@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from textual import events
 from textual.widgets import Input
 
 from mythos_tui.app import MythosApp
@@ -240,6 +241,31 @@ async def test_forks_and_new_runs_start_with_what_was_typed(context: Context, mo
         assert said[1][0] == 300 and said[1][1].startswith("quickstart-")
 
 
+async def test_a_new_run_needs_a_name_that_a_folder_can_have(context: Context, monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+
+    async def launch(text: str, name: str, runs: Path) -> Launched:
+        said.append(name)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mythos_tui.workers.launch.launch", launch)
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.press("L")
+        await shows(pilot, "Start a run from", "quickstart")
+        await pilot.press("tab", "tab", "ctrl+a", "ctrl+k", *"exp/one")
+        await shows(pilot, "✗ A name has letters, digits")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.screen.query_one("#name", Input).value == "exp/one" and not said
+        await pilot.press("ctrl+a", "ctrl+k", *"exp-one")
+        await until(pilot, lambda: "A name has" not in text_of(app))
+        await pilot.press("enter")
+        await shows(pilot, "exp-one cannot start", "No space left on device")
+        assert said == ["exp-one"]
+
+
 @pytest.mark.action("train.tune")
 async def test_a_resting_run_goes_on_under_other_settings(context: Context, monkeypatch: pytest.MonkeyPatch):
     run = FakeRun(context.runs, "one")
@@ -258,3 +284,30 @@ async def test_a_resting_run_goes_on_under_other_settings(context: Context, monk
         await shows(pilot, "go on from its latest checkpoint", "steps")
         await pilot.press("ctrl+a", "ctrl+k", *"3000", "enter")
         await until(pilot, lambda: said == [("one", ("train.steps=3000",))])
+
+
+async def test_settings_typed_in_one_burst_with_enter_are_not_passed_over(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+):
+    """Enter overtook what was typed just before: the run went on under the settings it had."""
+    FakeRun(context.runs, "one").status("finished", 2000, last_checkpoint="step-00002000")
+    said: list[Any] = []
+
+    async def resume(name: str, runs: Path, overrides: Sequence[str] = ()) -> Launched:
+        said.append(tuple(overrides))
+        return Launched(name)
+
+    monkeypatch.setattr("mythos_tui.workers.launch.resume", resume)
+    app = MythosApp(context)
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await shows(pilot, "✓ finished")
+        await pilot.press("t")
+        await shows(pilot, "go on from its latest checkpoint")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        steps = app.focused
+        for key, character in (("end", None), ("backspace", "\x7f"), ("backspace", "\x7f"), ("6", "6"), ("0", "0")):
+            app.post_message(events.Key(key, character))
+        for _ in range(2):
+            app.post_message(events.Key("enter", "\r"))
+        await until(pilot, lambda: said)
+        assert said == [(f"train.steps={steps.value}",)] and steps.value.endswith("60")

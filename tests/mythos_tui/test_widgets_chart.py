@@ -401,3 +401,34 @@ async def test_more_curves_than_the_title_holds_get_lines_of_their_own() -> None
         assert "a run with a name 0 0" in shown[1] and "a run with a name 2 2" in shown[2]
         chart.set_series([train(np.full(1000, float(i)), f"a run with a name {i}") for i in range(30)])
         assert "more" in lines(chart)[4] and len(lines(chart)) == 24
+
+
+@pytest.mark.parametrize(("width", "more"), [(28, "… 1 more"), (25, "… 1"), (19, "… 1"), (16, "… 1")])
+async def test_what_the_legend_leaves_out_is_told_whole_or_in_short(width: int, more: str) -> None:
+    chart = LineChart("loss")
+    async with ChartApp(chart).run_test(size=(width, 11)):
+        chart.set_series([train(np.full(1000, 5.452), "training"), train(np.full(1000, 5.6), "held out")])
+        line = lines(chart)[1]
+        assert line.rstrip().endswith(more) and "━ t" in line and " 5.452" in line
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("kind", ["line", "points"])
+async def test_values_at_the_end_of_what_a_float_holds_break_nothing(kind: str, log: bool) -> None:
+    y = np.linspace(2, 3, 1000)
+    y[3], y[7], y[9] = -1e308, 1e308, 1.7e308
+    chart = LineChart("loss", y_log=log)
+    async with ChartApp(chart).run_test(size=(40, 12)) as pilot:
+        chart.set_series([Series("loss", STEPS, y, "#4cb5f5", kind)])
+        assert any(dots(chart))
+        await pilot.press("o", "plus")
+        assert len(lines(chart)) == 12
+
+
+async def test_a_narrow_chart_of_steps_always_has_a_tick() -> None:
+    chart = LineChart("loss")
+    async with ChartApp(chart).run_test(size=(25, 12)):
+        for last in (42, 432, 499, 4500):
+            steps = np.arange(1.0, last + 1)
+            chart.set_series([Series("loss", steps, 1 / steps, "#4cb5f5")])
+            assert lines(chart)[-1].strip()

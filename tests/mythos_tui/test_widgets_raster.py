@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from mythos_tui.widgets.axis import compact, linear_ticks, x_ticks, y_ticks
+from mythos_tui.widgets.axis import LARGEST, compact, linear_ticks, padded_range, tick_labels, x_ticks, y_ticks
 from mythos_tui.widgets.glyphs import BRAILLE
 from mythos_tui.widgets.palette import LEVELS, level_of, table
 from mythos_tui.widgets.raster import reduce_columns, scatter, trace
@@ -70,6 +71,16 @@ def test_infinity_is_drawn_at_the_edge_and_what_lies_outside_is_not() -> None:
     grid = _trace(np.array([0.5, np.inf, 0.5]), 21, 12, 0.0, 1.0)
     assert grid[0].any()
     assert not _trace(np.full(5, 3.0), 21, 12, 0.0, 1.0).any()
+
+
+def test_values_that_no_axis_goes_to_are_drawn_at_the_edge() -> None:
+    y = np.array([-1e308, 0.0, 1e308, 5.0])
+    ends = padded_range(float(y.min()), float(y.max()))
+    assert max(map(abs, ends)) < 1e308 and max(map(abs, ends)) >= LARGEST
+    grid = trace(reduce_columns(np.arange(4.0), y, 0.0, 3.0, 4), *ends, 9)
+    assert grid[-1, 0] and grid[0, 2] and grid[4, 1]
+    points = scatter(np.arange(4.0), y, (0.0, 3.0, *ends), 9, 4)
+    assert np.argwhere(points.T).tolist() == [[0, 8], [1, 4], [2, 0], [3, 4]]
 
 
 def test_unsorted_x_gives_the_same_columns_as_sorted_x() -> None:
@@ -142,6 +153,29 @@ def test_x_ticks_never_overlap_and_never_leave_the_axis(lo: float, hi: float, wi
     assert len(ticks) >= 2 or width < 40
 
 
+@pytest.mark.parametrize("width", [1, 5, 13, 14, 15, 17, 19, 20, 21, 27, 28, 55])
+def test_no_axis_with_room_for_a_label_is_bare(width: int) -> None:
+    spans = [(1.0, float(last)) for last in (2, 4, 42, 49, 402, 432, 499, 4021, 4999, 49_999)]
+    spans += [(0.3, 0.4), (41.0, 49.0), (-3.1, 3.9), (2.1, 4.9), (6e-5, 9e-5), (310.0, 390.0), (1e200, 3e200)]
+    for lo, hi in spans:
+        for log in (False, True):
+            lo, hi = (np.log10(abs(end)) for end in (lo, hi)) if log else (lo, hi)
+            if lo < hi:
+                ticks = x_ticks(float(lo), float(hi), width, log)
+                assert ticks or width < 14, (lo, hi, log)
+                assert all(t.start >= 0 and t.start + len(t.label) <= width for t in ticks)
+
+
+def test_a_range_is_always_finite_and_can_be_reckoned_with() -> None:
+    most = sys.float_info.max
+    for lo, hi in ((-1e308, 1e308), (-most, most), (1.2e308, most), (-most, -most), (most, most), (0.0, 1e308)):
+        low, high = padded_range(lo, hi)
+        assert low < high and np.isfinite([low, high, high - low]).all()
+        y_ticks(low, high, 10)
+    assert x_ticks(307.5, 309.0, 40, log=True)
+    assert padded_range(0.0, 1.0) == (-0.04, 1.04)
+
+
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("height", [1, 2, 3, 5, 9, 20, 55])
 @pytest.mark.parametrize(("lo", "hi"), [(0.0, 1.0), (-9.0, -3.0), (0.31, 0.38), (-250.0, 250.0), (1.0, 4.2)])
@@ -155,6 +189,7 @@ def test_y_ticks_have_rows_of_their_own(lo: float, hi: float, height: int, log: 
 
 def test_linear_ticks_are_round_and_inside() -> None:
     assert linear_ticks(0.13, 1.04, 5) == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert linear_ticks(1.0, 432.0, 1) == [] and tick_labels([]) == []
 
 
 HOSTILE = "a\x1b[31m\x07\n\t\r\x9b2J\u202e\u200b\u200d\ufeff\x7f\u2028\ud800\u0301"

@@ -121,7 +121,7 @@ class Conversing(CheckpointScreen):
         depth, ready = self.sides[side].depth, self.ready_of(side)
         own = {name: getattr(ready, name, None) if value is None else value for name, value in values.items()}
         dense = ready is not None and ready.max_loops <= 1
-        return {**own, "loops": 0 if dense else int(depth.loops or 0), "exit": "" if dense else depth.exit}
+        return {**own, "loops": 0 if dense else depth.number, "exit": "" if dense else depth.exit}
 
     def _answer_of(self, side: int, settings: dict[str, Any]) -> Answer:
         path = self.checkpoint_of(side)

@@ -13,6 +13,8 @@ from mythos_tui.widgets.text import visible
 
 THRESHOLDS = {"gate": "0.8", "confidence": "0.9", "kl": "0.01", "state_delta": "0.05"}
 DOTS = 16
+MOST_LOOPS = 1024
+"""As many as the protocol takes."""
 STEPS = (
     0.001,
     0.002,
@@ -51,10 +53,18 @@ class Depth:
         """As the protocol takes it."""
         return f"{self.rule}:{self.threshold}" if EXIT_RULES.get(self.rule) else self.rule
 
+    @property
+    def number(self) -> int:
+        """The loops that were typed; 0 where that is no number, or none that can be asked for."""
+        try:
+            typed = int(self.loops)
+        except ValueError:
+            return 0
+        return typed if 0 < typed <= MOST_LOOPS else 0
+
     def deeper(self, by: int, ready: Ready) -> Depth:
         """More or fewer loops, from 1 on; beyond what it was trained for stays possible."""
-        now = int(self.loops) if self.loops.isdecimal() and int(self.loops) else ready.loops
-        return replace(self, loops=str(min(1024, max(1, now + by))))
+        return replace(self, loops=str(min(MOST_LOOPS, max(1, (self.number or ready.loops) + by))))
 
     def next_rule(self, ready: Ready) -> Depth:
         """The next rule that the checkpoint takes, its own first, each with its calibrated or a usual threshold."""
@@ -82,7 +92,7 @@ class Depth:
             return text.append("not known before the checkpoint is loaded", "dim")
         if ready.max_loops <= 1:
             return text.append("none: a dense model computes tokens once", "dim")
-        loops = int(self.loops) if self.loops.isdecimal() and int(self.loops) else ready.loops
+        loops = self.number or ready.loops
         most = max(ready.max_loops, loops)
         if most <= DOTS:
             text.append("●" * loops).append("○" * (most - loops), "dim").append(" ")

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
-from mythos_tui.widgets.fields import act_in_order
+from mythos_tui.widgets.fields import act_in_order, character_of
 
 
 def plain(text: str) -> str:
@@ -43,8 +43,8 @@ class PromptArea(TextArea):
         self._last = ""
 
     def check_consume_key(self, key: str, character: str | None = None) -> bool:
-        """Minus and plus are text here too; the framework does not know which characters these two names stand for."""
-        return super().check_consume_key(key, character or {"minus": "-", "plus": "+"}.get(key))
+        """Keys that type are no keys of the screen."""
+        return super().check_consume_key(key, character_of(key, character))
 
     async def on_key(self, event: events.Key) -> None:
         await act_in_order(self, event)
@@ -59,8 +59,7 @@ class PromptArea(TextArea):
         if self.text or not self._last:
             self.action_cursor_up()
         else:
-            self.text = self._last
-            self.move_cursor(self.document.end)
+            self.take(self._last)
 
     def action_send(self) -> None:
         """Tell the screen."""
@@ -70,9 +69,17 @@ class PromptArea(TextArea):
         """Insert a line break at the cursor."""
         self.insert("\n")
 
+    def take(self, text: str) -> None:
+        """Hold this text, the cursor behind it."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
     def load_text(self, text: str) -> None:
-        """Replace the text, without what must not be drawn."""
-        super().load_text(plain(text))
+        """Replace the text, without what must not be drawn; undoing brings back what was written."""
+        self.history.checkpoint()
+        self.replace(plain(text), (0, 0), self.document.end)
+        self.history.checkpoint()
+        self.move_cursor((0, 0))
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.text = plain(event.text)

@@ -58,6 +58,7 @@ class ChatScreen(Dialed):
         super().__init__()
         self._kind = "loops"
         self._editing: int | None = None
+        self._draft = ""
 
     def compose_body(self) -> ComposeResult:
         yield from self.compose_checkpoint()
@@ -133,6 +134,7 @@ class ChatScreen(Dialed):
             self.notify("Type a text first; the model goes on from there.", severity="warning")
         elif not self._busy() and await self._say_edited(message.text):
             self.query_one(PromptArea).remember()
+            self._write_on()
 
     async def _say_edited(self, text: str) -> bool:
         """Send; a message that was edited goes where it stood, in a new conversation."""
@@ -143,15 +145,35 @@ class ChatScreen(Dialed):
         self.query_one(PromptArea).border_title = ""
         return await self.say(text)
 
+    def _end_editing(self) -> None:
+        """Leave the message as it is."""
+        if self._editing is not None:
+            self._editing = None
+            self.query_one(PromptArea).border_title = ""
+            self._write_on()
+
+    def _write_on(self) -> None:
+        """Back to what was being written when editing began."""
+        draft, self._draft = self._draft, ""
+        self.query_one(PromptArea).take(draft)
+
+    async def show_conversation(self, conversation: Conversation) -> None:
+        """Lead this conversation from now on; a message of another one is no longer edited."""
+        if conversation.id != self.conversation.id:
+            self._end_editing()
+        await super().show_conversation(conversation)
+
     def action_edit(self) -> None:
-        """Take the message under the cursor, else the last, into the text field."""
+        """Take the message under the cursor, else the last, into the text field; what was being written comes back after."""
         turn, turns = self.query_one(Transcript).current_row, self.conversation.turns
         if not 0 <= turn < len(turns):
             self.notify(NO_MESSAGE, severity="warning")
         elif not self._busy():
-            self._editing, area = turn, self.query_one(PromptArea)
-            area.text = turns[turn].text
-            area.move_cursor(area.document.end)
+            area = self.query_one(PromptArea)
+            if self._editing is None:
+                self._draft = area.text
+            self._editing = turn
+            area.take(turns[turn].text)
             title = (
                 f"Editing message {turn + 1} of {len(turns)} · enter sends it instead · [chat.leave_field] leaves it"
             )
@@ -187,10 +209,7 @@ class ChatScreen(Dialed):
 
     def action_leave_field(self) -> None:
         """Give the focus to the transcript."""
-        if self._editing is not None:
-            self._editing = None
-            self.query_one(PromptArea).clear()
-            self.query_one(PromptArea).border_title = ""
+        self._end_editing()
         self.query_one(Transcript).focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 
 from mythos.contract.config import AlertConfig, Config, DataConfig, InferConfig, ObjectiveConfig, TrainConfig
+from mythos.contract.errors import ConfigError
 from mythos.contract.load import FAMILIES, check_config, dump_config, fields_of
 from mythos.contract.words import counted
 
@@ -166,6 +167,7 @@ class Draft:
         """Take over what a preset says; returns the sections that changed.
 
         A preset with both a model and its training replaces everything; any other changes the sections that it has.
+        Raises ConfigError.
         """
         whole = {"model", "train"} <= set(given)
         self._take(given, Config().model_dump(mode="json") if whole else dict(self.values))
@@ -173,7 +175,10 @@ class Draft:
         return [section for section in SECTIONS if section in given]
 
     def replace(self, given: dict[str, Any]) -> None:
-        """Take over a whole draft that was edited as YAML; what it was loaded from stays what it is compared with."""
+        """Take over a whole draft that was edited as YAML; what it was loaded from stays what it is compared with.
+
+        Raises ConfigError.
+        """
         self._take(given, Config().model_dump(mode="json"))
 
     def forget(self) -> None:
@@ -181,12 +186,14 @@ class Draft:
         self._past, self._future = [], []
 
     def _take(self, given: dict[str, Any], values: dict[str, Any]) -> None:
+        """Raises ConfigError, and changes nothing, where a section is no mapping."""
+        given = {name: _mapping(name, new) if name in SECTIONS else new for name, new in given.items()}
         self._remember("")
         for section, new in given.items():
-            if section == "model" and isinstance(new, dict):
-                family = new.get("family") if new.get("family") in FAMILIES else "recurrent"
-                values["model"] = {**_defaults("model", str(family)), **new, "family": family}
-            elif section in _TYPES and isinstance(new, dict):
+            if section == "model":
+                family = next((known for known in FAMILIES if known == new.get("family")), "recurrent")
+                values["model"] = {**_defaults("model", family), **new, "family": family}
+            elif section in _TYPES:
                 values[section] = {**_defaults(section, "dense"), **new}
             else:
                 values[section] = new
@@ -285,6 +292,16 @@ class Draft:
     def resolved(config: Config) -> str:
         """The YAML that a run keeps."""
         return dump_config(config)
+
+
+def _mapping(section: str, given: Any) -> dict[str, Any]:
+    """The settings of a section as YAML has them; one with nothing below it has none."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        said = f"{section} holds a {type(given).__name__}, not a mapping of settings."
+        raise ConfigError(said, f"Write its settings indented below {section}:, or leave it out.")
+    return given
 
 
 @cache

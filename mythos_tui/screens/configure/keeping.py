@@ -11,7 +11,7 @@ from textual.app import SuspendNotSupported
 
 from mythos.contract.errors import MythosError
 from mythos.contract.load import parse_yaml
-from mythos.contract.rundir import write_atomic
+from mythos.contract.rundir import write_named
 from mythos_tui.screens.base import WorkbenchScreen
 from mythos_tui.screens.configure.budget_panel import BudgetPanel
 from mythos_tui.screens.configure.diagram import Diagram
@@ -106,31 +106,40 @@ class Keeping(WorkbenchScreen):
         await self._edit(self._unread or self.draft.yaml())
 
     async def _edit(self, text: str) -> None:
-        from mythos_tui.workers.editor import NoEditor, edit_text
-
         try:
-            with self.app.suspend():
-                edited = edit_text(text, "configuration.yaml")
+            with self.app.suspend():  # which takes the terminal back only where nothing is raised inside
+                edited, problem = _edited(text)
         except SuspendNotSupported:
             self.notify("An editor opens only in a terminal: F2 saves the file, edit it there.", severity="warning")
             return
-        except NoEditor as error:
-            self.notify(visible(str(error)), severity="error", markup=False)
+        if problem:
+            self.notify(visible(problem), severity="error", markup=False)
             return
         if edited is None:
             self.notify("The editor changed nothing; F5 opens it again.")
             return
         try:
-            given = parse_yaml(edited, "What was edited")
+            self.draft.replace(parse_yaml(edited, "What was edited"))
         except MythosError as error:
             self._unread = edited
             self.show_error("Not taken over", f"{error}\n\nF5 goes on with the text where you left it.")
             return
         self._unread = ""
-        self.draft.replace(given)
         await self.follow()
+
+
+def _edited(text: str) -> tuple[str | None, str]:
+    """What the person's editor left, None where it changed nothing; and why there is none, or ""."""
+    from mythos_tui.workers.editor import NoEditor, edit_text
+
+    try:
+        return edit_text(text, "configuration.yaml"), ""
+    except NoEditor as error:
+        return None, str(error)
+    except OSError as error:
+        return None, f"The editor cannot be started: {error.strerror or error}. Set EDITOR to one that can."
 
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, text)
+    write_named(path, text)

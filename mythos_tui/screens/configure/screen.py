@@ -25,6 +25,7 @@ from mythos_tui.screens.configure.form import SectionBar, SectionForm
 from mythos_tui.screens.configure.keeping import Keeping
 from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.text import crop, visible
+from mythos_tui.workers.launch import name_fault
 from mythos_tui.workers.presets import Preset, list_presets, read_preset
 
 DEFAULTS = "defaults"
@@ -161,12 +162,12 @@ class ConfigureScreen(Keeping):
         preset = self._presets.get(label)
         try:
             given = await asyncio.to_thread(read_preset, preset) if preset else {section: {} for section in SECTIONS}
+            if not self.is_attached:
+                return False  # left while it was read
+            self.draft.load(given)
         except MythosError as error:
             self.show_error(f"{label} cannot be loaded", str(error))
             return False
-        if not self.is_attached:
-            return False  # left while it was read
-        self.draft.load(given)
         self.preset = label
         self._stem = preset.stem if preset else "run"
         if not self._own_name:
@@ -316,6 +317,9 @@ class ConfigureScreen(Keeping):
             said = f"{visible(key or 'configuration')}: {visible(text)}"
             self.notify(said, title="Not launched: mend this first", severity="error", markup=False)
             self._go_to(key)
+        elif fault := name_fault(name):
+            self.notify(fault, title="Not launched: give the run another name", severity="error", markup=False)
+            self.query_one("#name", Input).focus()
         elif not self._launching:
             self._launching = True
             self.query_one("#verdict", Static).update(Content.styled("launching …", "$accent"))

@@ -34,6 +34,8 @@ class RunCommands(RunPicking):
         run = self.selected if self.is_mounted else None
         if action in ("pause", "send", "stop", "kill"):
             return run is not None and run.is_live
+        if action in ("pin", "select", "fork", "chat", "inspect"):
+            return run is not None
         if action == "tune":
             return run is not None and (run.is_live or bool(run.last_checkpoint))
         if action == "resume_run":

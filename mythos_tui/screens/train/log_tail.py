@@ -26,8 +26,8 @@ class LogTail(Rows):
     """The last lines of output.log. It follows the end, except while somebody reads or looks at an earlier step."""
 
     help_text = (
-        "What the worker wrote to its output and error streams. / searches, n and N go to the next and previous match, ← and → "
-        "show the rest of long lines, end follows again. The crosshair of the charts takes the log to its step."
+        "What the worker wrote to its output and error streams. / searches, n and N go to the next and previous match, left and "
+        "right show the rest of long lines, end follows again. The crosshair of the charts takes the log to its step."
     )
     empty = "The worker has written nothing yet."
     DEFAULT_CSS: ClassVar[str] = """

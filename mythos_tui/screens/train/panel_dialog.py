@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mythos_tui.actions import bindings
+from mythos_tui.screens.base import with_words
 from mythos_tui.screens.train.arrangement import KNOWN, Arrangement
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop
@@ -70,7 +71,7 @@ class PanelDialog(ModalScreen[None]):
             yield Static("Charts", classes="title", markup=False)
             yield PanelRows(self._arrangement)
             keys = "[panels.show] show or leave out   shift+↑↓ or J K move   [panels.reset] as delivered   [panels.dismiss] close"
-            yield Static(self.app.with_keys(keys), classes="keys", markup=False)
+            yield Static(self.app.with_keys(with_words(self.app, keys)), classes="keys", markup=False)
 
     def action_show(self) -> None:
         """Show the panel or leave it out."""

@@ -18,6 +18,9 @@ from mythos_tui.theme import STATES
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop, visible
 
+HEAD_MARGIN = 4
+"""Cells beside the line above the list, which is as wide as the list."""
+
 
 def row(run: RunSummary, width: int, colour: str = "", pinned: bool = False) -> Content:
     """`▌● name ★` above `▌  running  1.2k/2k  2.314`; the bar in the colour that the run has in Compare, or none."""
@@ -69,7 +72,7 @@ class RunList(Rows):
         """Enter was pressed on a run."""
 
     class Picked(Message):
-        """Runs were pinned or selected, or the order is another."""
+        """Runs were pinned or selected, the order is another, or there is other room for its name."""
 
     def __init__(self, choice: RunChoice) -> None:
         super().__init__(id="runs")
@@ -135,11 +138,13 @@ class RunList(Rows):
         """Names of the runs shown, in order."""
         return [run.name for run in self._shown]
 
-    def summary(self, words: bool = True) -> str:
-        """`3 of 12 runs · newest first`"""
+    def summary(self) -> str:
+        """`3 of 12 runs · newest first`, with a word less where there is no room for it; what is cut off leaves an ellipsis."""
         some = f"{self.count} of " if self.count != len(self._runs) else ""
         runs = f"{some}{counted(len(self._runs), 'run')}"
-        return f"{runs} · {self._choice.order_text}" if words else runs
+        order, room = self._choice.order_text, self.size.width - HEAD_MARGIN
+        whole, brief = f"{runs} · {order}", f"{runs} · {order.replace(' first', '')}"
+        return whole if room <= 0 or len(whole) <= room else crop(brief, room)
 
     # Cursor
 
@@ -175,11 +180,16 @@ class RunList(Rows):
     # Actions
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self.knows_any if action in ("open_run", "sort", "reverse") else True
+        if action == "open_run":
+            return self.selected is not None
+        return self.knows_any if action in ("sort", "reverse") else True
 
     def action_open_run(self) -> None:
         """Into the run's charts."""
         self.post_message(self.Opened())
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.post_message(self.Picked())  # the base class draws
 
     def on_click(self, event: events.Click) -> None:
         if event.chain > 1:  # the base class moves the cursor

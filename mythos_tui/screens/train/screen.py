@@ -35,6 +35,9 @@ NEXT = {
 }
 """What to do after a worker did what it was asked."""
 
+OF_DETAIL = ("page", "resize", "x_axis", "panels", "zoom", "dock", "toggle_dock")
+"""What is done with the right side, where a run is shown."""
+
 
 class TrainScreen(RunStarting, ChartViews):
     """Every run of the runs folder; commands go to the selected one."""
@@ -62,6 +65,7 @@ class TrainScreen(RunStarting, ChartViews):
                 yield RunHeader()
                 yield Notice()
                 yield Dock()
+                yield Static("No run matches the filter: esc shows all.", id="no-run", markup=False)
         yield Static(self._nothing_yet(), id="empty", markup=False)
 
     def _nothing_yet(self) -> str:
@@ -157,7 +161,16 @@ class TrainScreen(RunStarting, ChartViews):
     def _watch_closely(self, event: RunList.Highlighted) -> None:
         if self._watcher:
             self._watcher.select(*([event.name] if event.name else []))
+        if event.name is None:
+            self._empty_detail()
+        self.set_class(event.name is None, "-no-run")
         self.refresh_bindings()
+
+    def _empty_detail(self) -> None:
+        """Nothing of the last run stays where no run is under the cursor."""
+        self._snapshot = None
+        if self.maximized is not None:
+            self.minimize()
 
     @on(RunList.Opened)
     def _to_charts(self) -> None:
@@ -165,6 +178,11 @@ class TrainScreen(RunStarting, ChartViews):
             self.charts.focus_first()
 
     # Panes
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in OF_DETAIL and self.has_class("-no-run"):
+            return False
+        return super().check_action(action, parameters)
 
     def key_escape(self) -> None:
         """Out of full screen; out of the log's search; else back to the list."""

@@ -16,9 +16,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from mythos_tui.actions import bindings
+from mythos_tui.screens.base import with_words
 from mythos_tui.widgets.fields import TextField
 from mythos_tui.widgets.rows import Rows
 from mythos_tui.widgets.text import crop, visible
+from mythos_tui.workers.launch import name_fault
 
 if TYPE_CHECKING:
     from mythos_tui.app import MythosApp
@@ -100,7 +102,8 @@ class StartDialog(ModalScreen[Order | None]):
                 yield Static("name", classes="label", markup=False)
                 yield TextField(self._sources[0].name, id="name")
             yield Static("", classes="fault", markup=False)
-            keys = self.app.with_keys("[start.start] start   tab next field   ↑↓ choose   [start.cancel] cancel")
+            choose = with_words(self.app, "↑↓ choose")
+            keys = self.app.with_keys(f"[start.start] start   tab next field   {choose}   [start.cancel] cancel")
             yield Static(keys, classes="keys", markup=False)
 
     @on(Rows.Moved)
@@ -113,6 +116,7 @@ class StartDialog(ModalScreen[Order | None]):
     @on(Input.Changed, "#name")
     def _name_is_given(self, event: Input.Changed) -> None:
         self._named = event.value != self.source.name
+        self._show_fault()
 
     @on(Input.Changed, "#overrides")
     def _show_fault(self) -> str:
@@ -128,17 +132,20 @@ class StartDialog(ModalScreen[Order | None]):
     def _overrides(self) -> list[str]:
         return shlex.split(self.query_one("#overrides", Input).value)
 
+    @property
+    def _run_name(self) -> str:
+        return self.query_one("#name", Input).value.strip() or self.source.name
+
     def _fault(self) -> str:
         try:
-            return self._check(self.source, self._overrides())
+            return self._check(self.source, self._overrides()) or name_fault(self._run_name)
         except ValueError:
             return "A quotation mark is missing its other half."
 
     def action_start(self) -> None:
         """Close with the decision, unless something is wrong with it."""
-        name = self.query_one("#name", Input).value.strip() or self.source.name
         if not self._show_fault():
-            self.dismiss(Order(self.source, name, tuple(self._overrides())))
+            self.dismiss(Order(self.source, self._run_name, tuple(self._overrides())))
 
     def action_cancel(self) -> None:
         """Close, starting nothing."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mythos_tui.screens.train.start import Order, Source
     from mythos_tui.workers.launch import Launched
 
-NAME_RULE = "A name has letters, digits, '.', '_' and '-', begins with a letter or digit, and is not taken yet."
-
 
 class RunStarting(RunCommands):
     """Dialogs first, then the command line does it."""
@@ -110,7 +108,11 @@ class RunStarting(RunCommands):
     async def _launch(self, name: str, failed: str, starting: Coroutine[Any, Any, Launched]) -> None:
         """Wait for the command line's answer; then show the run, or what it said against it."""
         self.app.notify("starting …; it comes into the list by itself", title=visible(name), timeout=3, markup=False)
-        ended = await starting
+        try:
+            ended = await starting
+        except OSError as error:
+            self._show_error(f"{visible(name)} {failed}", f"{error.strerror or error}. Nothing was changed; try again.")
+            return
         if ended.error:
             self._show_error(f"{visible(name)} {failed}", ended.error)
         else:

@@ -12,11 +12,12 @@ from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from mythos.contract.changes import LIVE
 from mythos.contract.load import check_config
 from mythos_tui.actions import bindings
+from mythos_tui.screens.base import with_words
 from mythos_tui.screens.configure.draft import Field, as_text, brief, fields
 from mythos_tui.screens.configure.editors import FieldRow
 from mythos_tui.widgets.text import visible
@@ -80,7 +81,8 @@ class TuneDialog(ModalScreen[list[str] | None]):
                     yield FieldRow(field, self._settings[field.key])
             yield Static("", classes="help", markup=False)
             deed = "sends what was changed; it holds from the next step on" if self._live else "starts the run again"
-            keys = self.app.with_keys(f"[tune.apply] {deed}   ↑↓ fields   [tune.cancel] cancel")
+            steps = with_words(self.app, "↑↓ fields")
+            keys = self.app.with_keys(f"[tune.apply] {deed}   {steps}   [tune.cancel] cancel")
             yield Static(keys, classes="keys", markup=False)
 
     def on_mount(self) -> None:
@@ -94,11 +96,17 @@ class TuneDialog(ModalScreen[list[str] | None]):
 
     @on(FieldRow.Edited)
     def _edited(self, event: FieldRow.Edited) -> None:
-        key = event.field.key
-        if as_text(event.value) == as_text(self._settings[key]):
-            self._changes.pop(key, None)
+        self._take(event.field, event.value)
+        self._judge()
+
+    def _take(self, field: Field, value: Any) -> None:
+        if as_text(value) == as_text(self._settings[field.key]):
+            self._changes.pop(field.key, None)
         else:
-            self._changes[key] = event.value
+            self._changes[field.key] = value
+
+    def _judge(self) -> None:
+        """Find what is wrong with the changes, and show it beside the fields."""
         _, found = check_config(nested(self._settings, self._changes))
         self._faults = {key: brief(text) for key, text in found}
         for row in self.query(FieldRow):
@@ -109,7 +117,22 @@ class TuneDialog(ModalScreen[list[str] | None]):
         self.screen.focus_next() if by > 0 else self.screen.focus_previous()
 
     def action_apply(self) -> None:
-        """Close with what was changed, unless something of it is wrong."""
+        """Close with what was changed, unless something of it is wrong. Keys that were pressed before count, however fast."""
+        if isinstance(self.focused, Input):
+            self.focused.call_later(self._apply_what_was_typed)
+        else:
+            self._apply()
+
+    def _apply_what_was_typed(self) -> None:
+        for row in self.query(FieldRow):
+            if row.query(Input):
+                self._take(row.field, row.typed)
+        self._judge()
+        self._apply()
+
+    def _apply(self) -> None:
+        if not self.is_current:
+            return  # enter came twice in one burst
         if self._faults:
             key, text = next(iter(self._faults.items()))
             self.notify(f"{key}: {text}", title="Not changed: mend this first", severity="error", markup=False)
