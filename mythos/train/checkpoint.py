@@ -115,7 +115,7 @@ def write(paths: RunPaths, snapshot: Snapshot, tokenizer: Path) -> str:
         snapshot.pieces.drop()
     found = list_checkpoints(paths.checkpoints)
     _point(paths, name, best_of(found))
-    _thin_out(found, snapshot)
+    _thin_out(paths, found, snapshot)
     return name
 
 
@@ -160,12 +160,14 @@ def _point(paths: RunPaths, latest: str, best: CheckpointInfo | None) -> None:
             write_atomic(paths.checkpoints / "best", best.path.name + "\n")
 
 
-def _thin_out(found: Sequence[CheckpointInfo], snapshot: Snapshot) -> None:
-    """Remove all but the newest `keep_checkpoints`, every `keep_every`-th step, the best and the one just written."""
+def _thin_out(paths: RunPaths, found: Sequence[CheckpointInfo], snapshot: Snapshot) -> None:
+    """Remove all but the newest `keep_checkpoints`, every `keep_every`-th step, the best, the one just written, and what a
+    pointer names, which a disk that refuses leaves where it was."""
     train, best = snapshot.config.train, best_of(found)
+    kept = {snapshot.name, best and best.path.name, pointer(paths, "latest"), pointer(paths, "best")}
     for info in found[train.keep_checkpoints :]:
         for_good = train.keep_every and info.step % train.keep_every == 0
-        if info is not best and info.path.name != snapshot.name and not for_good:
+        if info.path.name not in kept and not for_good:
             remove_checkpoint(info.path)
 
 
