@@ -26,6 +26,7 @@ MECHANISMS = "tests/models/test_mechanisms.py"
 CHUNKS = "tests/models/test_equivalence.py::test_chunks_and_company"
 ALERTS, POLICIES = "tests/train/test_alerts.py", "tests/train/test_policies.py"
 IMAGES, CONTROL = "tests/test_tensor_file.py", "tests/train/test_control.py"
+LOST = "tests/train/test_nothing_lost.py"
 OBJECTIVE, WORKER = "tests/train/test_objective.py", "tests/train/test_worker.py"
 ROWS = f"{INVARIANTS}::test_a_token_that_stopped_costs_no_further_row_of_the_block"
 BIAS = f"{INVARIANTS}::test_no_pass_moves_the_router_bias_and_a_step_moves_it_once"
@@ -422,6 +423,49 @@ MUTANTS = (
         "not check_hash or any(kind in entry and file_hash(file, kind)",
         "not check_hash or all(kind not in entry or file_hash(file, kind)",
         "tests/contract/test_checkpoints.py",
+    ),
+    mutant(
+        "a checkpoint that is thinned out though a pointer names it",
+        "train/checkpoint.py",
+        ', pointer(paths, "latest"), pointer(paths, "best")}',
+        "}",
+        f"{LOST}::test_pointers_that_could_not_be_written_are_put_right_by_the_next_checkpoint",
+    ),
+    mutant(
+        "a save between two lines whose time is taken off twice",
+        "train/worker.py",
+        "        self.trainer.seconds_done += time.perf_counter() - began\n        if self.saved.error",
+        "        self._exclude(began)\n        if self.saved.error",
+        f"{LOST}::test_a_save_between_two_lines_makes_no_step_fast",
+    ),
+    mutant(
+        "a resumed run that knows nothing of its last evaluation",
+        "train/worker.py",
+        "self.evaluated = go_on(",
+        "_ = go_on(",
+        f"{LOST}::test_the_best_checkpoint_outlives_a_resume_that_stops_before_its_first_step",
+    ),
+    # Parts of a step
+    mutant(
+        "parts that weigh alike however much they ask for",
+        "train/loop.py",
+        "asked=self._asked(batch.targets)",
+        "asked=None",
+        "tests/train/test_distributed.py::test_micro_batches_of_one_process_add_up_to_the_batch",
+    ),
+    mutant(
+        "an overflow that stops one optimizer alone",
+        "train/optim.py",
+        "        self._share_overflow(norm, learning)\n",
+        "",
+        "tests/train/test_device.py",
+    ),
+    mutant(
+        "a lens that sees past the window",
+        "inspect/lens.py",
+        "before.triu(1 - self.window) if self.window else before",
+        "before",
+        "tests/inspect/test_lens.py",
     ),
     # Guard
     mutant(
