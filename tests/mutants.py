@@ -465,7 +465,7 @@ MUTANTS = (
         "inspect/lens.py",
         "before.triu(1 - self.window) if self.window else before",
         "before",
-        "tests/inspect/test_lens.py",
+        "tests/inspect/test_lens.py::test_the_lens_is_what_the_model_says_where_it_stops",
     ),
     # Guard
     mutant(
